@@ -1,0 +1,29 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/demo
+	@exec $(RUN)/python examples/demo.py
+
+test: $(VENV)/test
+	$(RUN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(VENV)/dev
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+docs: $(VENV)/docs
+	$(RUN)/sphinx-build -W -q -b html docs docs/_build/html
+
+# one stamp for each extra of setup.py
+$(VENV)/%: setup.py
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build docs/_build

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT, UWSGI, Valkey
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.site.settings")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests share its servers, so one worker runs them all."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Where WS4REDIS_NO_SKIPS is set, a skipped test has failed."""
+    report = yield
+    if report.skipped and os.environ.get("WS4REDIS_NO_SKIPS"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which is not allowed here: {report.longrepr}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with the users john, mary (in chatusers) and admin."""
+    path = tmp_path_factory.mktemp("database") / "site.sqlite3"
+    subprocess.run(
+        [sys.executable, "-m", "tests.site.make_database"],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.site.settings", "DATABASE": str(path)},
+        check=True,
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def site(redis_server: Valkey, database: Path) -> Iterator[UWSGI]:
+    """The test site with one worker."""
+    with UWSGI(redis_server.url, DATABASE=str(database)) as server:
+        yield server
+
+
+@pytest.fixture
+def settings_of_redis(redis_server: Valkey) -> Iterator[None]:
+    """In this process, too, ws4redis talks to the tests' Redis."""
+    from ws4redis import settings
+
+    settings.WS4REDIS_CONNECTION = redis_server.url
+    yield
+    del settings.WS4REDIS_CONNECTION
+
+
+@pytest.fixture(autouse=True)
+def close_browsers(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "site" in request.fixturenames:
+        request.getfixturevalue("site").close_browsers()

@@ -1,0 +1,637 @@
+"use strict";
+
+const assert = require("node:assert/strict");
+const {describe, test} = require("node:test");
+
+const {SCRIPT, open_page} = require("./page.js");
+
+const URI = "ws://www.example.com/ws/foobar?subscribe-broadcast";
+const HEARTBEAT = "--heartbeat--";
+const TICK = 5000;
+const FAREWELL = 2000;
+const QUEUE_LIMIT = 100;
+const CALLBACKS = ["connecting", "connected", "disconnected", "receive_message"];
+
+/* A page with one instance; `log` has each callback in its order. */
+function start(options = {}, globals = {}) {
+    const page = open_page(globals);
+    page.log = [];
+    page.client = new page.WS4Redis(Object.assign({
+        uri: URI,
+        connecting: () => page.log.push("connecting"),
+        connected: () => page.log.push("connected"),
+        disconnected: evt => page.log.push(`disconnected ${evt.code}`),
+        receive_message: data => page.log.push(data),
+    }, options));
+    return page;
+}
+
+/* One test per row: {name: row}, or a list of names. */
+function table(title, rows, body) {
+    const entries = Array.isArray(rows) ? rows.map(name => [name]) : Object.entries(rows);
+    describe(title, () => {
+        entries.forEach(([name, row]) => test(name, () => body(name, row)));
+    });
+}
+
+/* Park-Miller: the same numbers on every run. */
+function seeded(seed) {
+    return () => {
+        seed = (seed * 48271) % 2147483647;
+        return seed / 2147483647;
+    };
+}
+
+/* How to bring a client into each of its states. */
+const SITUATIONS = {
+    connecting: () => {},
+    open: page => page.socket.opens(),
+    "closing, given up": page => {
+        page.socket.opens();
+        page.clock.advance(4 * TICK);
+    },
+    waiting: page => page.socket.closes(),
+    "closed by close()": page => {
+        page.client.close();
+        page.socket.closes();
+    },
+    "closed for a fault": page => page.socket.opens().closes(1002),
+};
+
+// ------------------------------------------------------------------ loading and calling
+
+const CALLS = {
+    "with new": (WS4Redis, options) => new WS4Redis(options),
+    "without new": (WS4Redis, options) => WS4Redis(options),
+    "as a property": (WS4Redis, options) => ({WS4Redis}).WS4Redis(options),
+    "as the base of a class": (WS4Redis, options) => new (class extends WS4Redis {})(options),
+    "as the base of a function": (WS4Redis, options) => {
+        function Derived() {
+            WS4Redis.call(this, options);
+        }
+        Derived.prototype = Object.create(WS4Redis.prototype);
+        return new Derived();
+    },
+    "with jQuery": (WS4Redis, options) => new WS4Redis(options, untouchable()),
+    "with jQuery, without new": (WS4Redis, options) => WS4Redis(options, untouchable()),
+};
+
+function untouchable() {
+    return new Proxy(() => {}, {
+        get: (_, name) => assert.fail(`jQuery.${String(name)} was used`),
+        apply: () => assert.fail("jQuery was called"),
+    });
+}
+
+table("called", CALLS, (_, call) => {
+    const page = open_page();
+    const client = call(page.WS4Redis, {uri: URI});
+    assert.ok(client instanceof page.WS4Redis);
+    assert.deepEqual(page.sockets.map(socket => socket.url), [URI]);
+    page.socket.opens();
+    assert.ok(client.is_connected());
+    assert.equal(page.scope.send_message, undefined);
+});
+
+table("on a page", {
+    "with a global jQuery": {jQuery: untouchable()},
+    "without window": {window: undefined},
+    "whose window has no events": {window: {}},
+}, (_, globals) => {
+    const page = start({}, globals);
+    page.socket.opens().closes();
+    page.clock.advance(1000);
+    page.socket.opens();
+    assert.ok(page.client.is_connected());
+    page.client.close();
+});
+
+test("the script may be included twice", () => {
+    const page = open_page();
+    page.load();
+    assert.equal(typeof page.scope.WS4Redis, "function");
+});
+
+test("the script is a CommonJS module, too", () => {
+    assert.equal(require(SCRIPT).name, "WS4Redis");
+});
+
+test("two instances are independent", () => {
+    const page = start();
+    const other = new page.WS4Redis({uri: "ws://www.example.com/ws/other"});
+    const [mine, theirs] = page.sockets;
+    mine.opens();
+    other.send_message("later");
+    page.client.close();
+    theirs.opens();
+    assert.deepEqual([mine.sent, theirs.sent], [[], ["later"]]);
+    assert.ok(other.is_connected());
+    theirs.closes();
+    page.clock.advance(1000);
+    assert.equal(page.sockets.length, 3);
+});
+
+// ----------------------------------------------------------------------------- options
+
+table("no uri", {
+    "no options": undefined,
+    "options without": {},
+    "undefined": {uri: undefined},
+}, (_, options) => {
+    const page = open_page();
+    assert.throws(() => new page.WS4Redis(options), /WS4Redis: .*uri/);
+    assert.equal(page.sockets.length, 0);
+});
+
+test("callbacks come in order, as methods of the options", () => {
+    const log = [];
+    const options = {uri: URI};
+    for (const name of CALLBACKS) {
+        options[name] = function (...args) {
+            log.push([name, this.uri, ...args]);
+        };
+    }
+    const page = start(options);
+    page.socket.opens();
+    page.socket.receives("hello");
+    page.socket.closes(1001);
+    page.clock.advance(1000);
+    assert.deepEqual(log, [
+        ["connecting", URI],
+        ["connected", URI],
+        ["receive_message", URI, "hello"],
+        ["disconnected", URI, {type: "close", code: 1001}],
+        ["connecting", URI],
+    ]);
+});
+
+test("connecting() is called before the socket is made", () => {
+    const page = open_page();
+    let existing;
+    new page.WS4Redis({uri: URI, connecting: () => { existing = page.sockets.length; }});
+    assert.equal(existing, 0);
+});
+
+test("disconnected() is called before the reconnect is scheduled, and may prevent it", () => {
+    const page = start({disconnected: () => {
+        assert.deepEqual(page.clock.delays(), []);
+        assert.ok(page.client.is_closed());
+        page.client.close();
+    }});
+    page.socket.opens().closes();
+    page.clock.advance(60000);
+    assert.equal(page.sockets.length, 1);
+});
+
+test("connecting() may close", () => {
+    let page = null;
+    page = start({connecting: () => page && page.client.close()});
+    page.socket.closes();
+    page.clock.advance(60000);
+    assert.equal(page.sockets.length, 1);
+    assert.deepEqual(page.clock.uncaught, []);
+});
+
+test("callbacks are optional, and nothing is called that is no function", () => {
+    const page = open_page();
+    new page.WS4Redis({uri: URI, connected: null, receive_message: "nonsense"});
+    page.socket.opens().receives("hello");
+    page.socket.closes();
+    page.clock.advance(1000);
+    assert.equal(page.sockets.length, 2);
+    assert.deepEqual(page.clock.uncaught, []);
+});
+
+test("the page's options are left alone", () => {
+    const page = open_page();
+    const options = Object.freeze({uri: URI});
+    new page.WS4Redis(options);
+    assert.deepEqual(options, {uri: URI});
+});
+
+table("a callback that throws is reported and does no harm", CALLBACKS, name => {
+    const mistake = new Error("of the page");
+    const page = start({heartbeat_msg: HEARTBEAT, [name]: () => { throw mistake; }});
+    page.client.send_message("queued");
+    page.socket.opens();
+    page.socket.receives("hello");
+    page.clock.advance(TICK);
+    assert.deepEqual(page.socket.sent, ["queued", HEARTBEAT]);
+    page.socket.closes();
+    page.clock.advance(1000);
+    assert.equal(page.sockets.length, 2);
+    assert.ok(page.clock.uncaught.length > 0);
+    assert.ok(page.clock.uncaught.every(error => error === mistake));
+});
+
+test("where there is reportError, it gets the exceptions of callbacks", () => {
+    const reported = [];
+    const mistake = new Error("of the page");
+    const page = start(
+        {connected: () => { throw mistake; }},
+        {reportError: error => reported.push(error)},
+    );
+    page.socket.opens();
+    assert.deepEqual(reported, [mistake]);
+    assert.deepEqual(page.clock.delays(), []);
+});
+
+// ----------------------------------------------------------------------------- methods
+
+table("state while", {
+    connecting: ["connecting", 0],
+    open: ["open", 1],
+    closing: ["closing, given up", 2],
+    "waiting to reconnect": ["waiting", 3],
+    closed: ["closed by close()", 3],
+    "closed for a fault": ["closed for a fault", 3],
+}, (_, [situation, state]) => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    SITUATIONS[situation](page);
+    const {get_state, is_connecting, is_connected, is_closing, is_closed} = page.client;
+    assert.equal(get_state(), state);
+    assert.deepEqual(
+        [is_connecting(), is_connected(), is_closing(), is_closed()],
+        [0, 1, 2, 3].map(other => other === state),
+    );
+});
+
+test("state is closed while no socket could be made", () => {
+    const page = open_page();
+    page.constructor_error = new Error("SecurityError");
+    assert.ok(new page.WS4Redis({uri: URI}).is_closed());
+});
+
+test("send_message passes text and binary on", () => {
+    const page = start();
+    const bytes = new Uint8Array([1, 2, 3]);
+    page.socket.opens();
+    page.client.send_message("hello");
+    page.client.send_message(bytes);
+    assert.deepEqual(page.socket.sent, ["hello", bytes]);
+});
+
+const UNCONNECTED = ["connecting", "waiting", "closing, given up"];
+
+table("messages wait, in order, while", UNCONNECTED, situation => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    SITUATIONS[situation](page);
+    page.client.send_message("one");
+    page.client.send_message("two");
+    page.clock.advance(FAREWELL + 1000);
+    page.socket.opens();
+    page.client.send_message("three");
+    assert.deepEqual(page.socket.sent, ["one", "two", "three"]);
+    page.socket.closes();
+    page.clock.advance(1000);
+    page.socket.opens();
+    assert.deepEqual(page.socket.sent, [], "messages are sent once");
+});
+
+test("messages that waited are sent before connected() sends", () => {
+    const page = start({connected: () => page.client.send_message("from connected")});
+    page.client.send_message("waited");
+    page.socket.opens();
+    assert.deepEqual(page.socket.sent, ["waited", "from connected"]);
+});
+
+test("the queue is bounded", () => {
+    const page = start();
+    for (let number = 0; number < QUEUE_LIMIT; number += 1) {
+        page.client.send_message(`${number}`);
+    }
+    assert.throws(() => page.client.send_message("too many"), /queue of 100 messages is full/);
+    page.socket.opens();
+    assert.equal(page.socket.sent.length, QUEUE_LIMIT);
+    assert.equal(page.socket.sent[QUEUE_LIMIT - 1], "99");
+    page.client.send_message("fits again");
+});
+
+test("a queued message that cannot be sent does not keep the others", () => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    const refuse = page.socket.send;
+    page.socket.send = function (message) {
+        assert.notEqual(message, "bad");
+        refuse.call(this, message);
+    };
+    ["one", "bad", "two"].forEach(page.client.send_message);
+    page.socket.opens();
+    assert.deepEqual(page.socket.sent, ["one", "two"]);
+    assert.deepEqual(page.log, ["connecting", "connected"]);
+});
+
+table("send_message throws when", ["closed by close()", "closed for a fault"], situation => {
+    const page = start();
+    SITUATIONS[situation](page);
+    assert.throws(() => page.client.send_message("hello"), /WS4Redis: closed/);
+});
+
+table("close() is final while", SITUATIONS, (_, bring) => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    bring(page);
+    const made = page.sockets.length;
+    page.client.close();
+    page.client.close();
+    assert.deepEqual(page.clock.delays(), [], "no timer is left");
+    assert.equal(page.window.listeners.size, 0, "no listener is left");
+    page.socket.closes(1000);
+    page.window.dispatch({type: "online"});
+    page.clock.advance(3600000);
+    assert.equal(page.sockets.length, made);
+    assert.ok(page.client.is_closed());
+    assert.throws(() => page.client.send_message("hello"), /closed/);
+});
+
+table("close() closes the socket while", ["connecting", "open"], situation => {
+    const page = start();
+    SITUATIONS[situation](page);
+    page.client.close();
+    assert.equal(page.socket.close_calls, 1);
+    assert.ok(page.client.is_closing());
+    page.socket.closes(1000);
+    assert.equal(page.log.pop(), "disconnected 1000");
+});
+
+test("close() forgets what waits", () => {
+    const page = start();
+    page.client.send_message("hello");
+    page.client.close();
+    page.socket.opens();
+    assert.deepEqual(page.socket.sent, []);
+});
+
+// ------------------------------------------------------------------------ reconnecting
+
+const AT_ONCE = [0, 1000];
+const LATE = [30000, 30000];
+const NEVER = null;
+
+table("after close code", {
+    1000: AT_ONCE,
+    1001: AT_ONCE,
+    1002: NEVER,
+    1003: NEVER,
+    1005: AT_ONCE,
+    1006: AT_ONCE,
+    1007: NEVER,
+    1008: LATE,
+    1009: NEVER,
+    1010: AT_ONCE,
+    1011: AT_ONCE,
+    1012: AT_ONCE,
+    1013: AT_ONCE,
+    1015: AT_ONCE,
+    4000: AT_ONCE,
+}, (code, range) => {
+    [0, 1].forEach(chance => {
+        const page = start();
+        page.chance = chance;
+        page.socket.opens().closes(Number(code));
+        assert.deepEqual(page.clock.delays(), range ? [range[chance]] : []);
+        page.clock.advance(range ? range[chance] : 3600000);
+        assert.equal(page.sockets.length, range ? 2 : 1);
+        assert.ok(page.log.includes(`disconnected ${code}`));
+    });
+});
+
+test("after a policy violation the longest range stays until a connection opens", () => {
+    const page = start();
+    page.socket.opens().closes(1008);
+    page.clock.advance(30000);
+    page.socket.closes(1006);
+    assert.deepEqual(page.clock.delays(), [30000]);
+    page.clock.advance(30000);
+    page.socket.opens().closes(1006);
+    assert.deepEqual(page.clock.delays(), [1000]);
+});
+
+const BOUNDS = [1, 3, 7, 15, 30, 30, 30];    // seconds
+
+/* Lets attempt after attempt fail, and collects the delays between them. */
+function failing_delays(page) {
+    return BOUNDS.map(() => {
+        page.socket.closes();
+        const delays = page.clock.delays();
+        assert.equal(delays.length, 1, "one timer at most is pending");
+        page.clock.advance(delays[0]);
+        return delays[0];
+    });
+}
+
+test("the delay's bound grows to 30 seconds, and starts again on open", () => {
+    const page = start();
+    const bounds = BOUNDS.map(seconds => 1000 * seconds);
+    assert.deepEqual(failing_delays(page), bounds);
+    page.socket.opens();
+    assert.deepEqual(failing_delays(page), bounds);
+});
+
+test("the delay is spread over its whole range", () => {
+    const runs = [];
+    const page = start();
+    page.chance = seeded(2026);
+    for (let run = 0; run < 200; run += 1) {
+        runs.push(failing_delays(page));
+        page.socket.opens();
+    }
+    BOUNDS.forEach((seconds, step) => {
+        const shares = runs.map(delays => delays[step] / (1000 * seconds));
+        const mean = shares.reduce((sum, share) => sum + share) / shares.length;
+        assert.ok(Math.min(...shares) >= 0 && Math.min(...shares) < 0.05);
+        assert.ok(Math.max(...shares) <= 1 && Math.max(...shares) > 0.95);
+        assert.ok(mean > 0.4 && mean < 0.6);
+    });
+});
+
+test("a constructor that throws is reported and tried again", () => {
+    const page = open_page();
+    const insecure = new Error("SecurityError");
+    page.constructor_error = insecure;
+    const client = new page.WS4Redis({uri: URI});
+    client.send_message("hello");
+    page.clock.advance(1000);
+    page.clock.advance(2999);
+    assert.deepEqual(page.clock.uncaught, [insecure, insecure]);
+    page.constructor_error = null;
+    page.clock.advance(1);
+    assert.equal(page.socket.url, URI);
+    assert.deepEqual(page.socket.opens().sent, ["hello"]);
+});
+
+function malformed() {
+    return Object.assign(new Error("malformed URL"), {name: "SyntaxError"});
+}
+
+test("a malformed URL is thrown at the caller and not tried again", () => {
+    const page = open_page();
+    page.constructor_error = malformed();
+    assert.throws(() => new page.WS4Redis({uri: "ws://:"}), page.constructor_error);
+    assert.deepEqual(page.clock.delays(), []);
+});
+
+test("a URL found malformed later ends the attempts, visibly", () => {
+    const page = start();
+    page.socket.closes();
+    page.constructor_error = malformed();
+    page.clock.advance(1000);
+    assert.deepEqual(page.clock.uncaught, [page.constructor_error]);
+    assert.deepEqual(page.clock.delays(), []);
+    assert.throws(() => page.client.send_message("hello"), /closed/);
+});
+
+table("waiting ends at once when the page", {
+    "is online again": {type: "online"},
+    "comes back from the cache": {type: "pageshow", persisted: true},
+}, (_, evt) => {
+    const page = start();
+    page.socket.closes();
+    page.window.dispatch(evt);
+    assert.equal(page.sockets.length, 2);
+    assert.deepEqual(page.clock.delays(), []);
+    page.window.dispatch(evt);
+    assert.equal(page.sockets.length, 2, "only while waiting");
+    assert.equal(page.window.listeners.size, 0);
+});
+
+test("an ordinary pageshow changes nothing", () => {
+    const page = start();
+    page.socket.closes();
+    page.window.dispatch({type: "pageshow", persisted: false});
+    assert.equal(page.sockets.length, 1);
+    assert.deepEqual(page.clock.delays(), [1000]);
+});
+
+test("events of an old socket do not reach the new one", () => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    const old = page.socket.opens();
+    old.closes();
+    page.clock.advance(1000);
+    page.log.length = 0;
+    old.opens();
+    old.receives("late");
+    old.closes(1002);
+    assert.deepEqual(page.log, []);
+    assert.deepEqual(page.clock.delays(), []);
+    assert.ok(page.client.is_connecting());
+});
+
+// --------------------------------------------------------------------------- heartbeat
+
+table("there is no heartbeat with heartbeat_msg", {
+    missing: {},
+    "undefined": {heartbeat_msg: undefined},
+    "null": {heartbeat_msg: null},
+    empty: {heartbeat_msg: ""},
+}, (_, options) => {
+    const page = start(options);
+    page.socket.opens();
+    page.clock.advance(3600000);
+    page.socket.receives("");
+    page.socket.receives(null);
+    assert.deepEqual(page.socket.sent, []);
+    assert.deepEqual(page.log, ["connecting", "connected", "", null]);
+});
+
+test("heartbeats are sent every five seconds, and not before", () => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    page.clock.advance(TICK);
+    page.socket.opens();
+    page.clock.advance(TICK - 1);
+    assert.deepEqual(page.socket.sent, []);
+    page.clock.advance(1);
+    assert.deepEqual(page.socket.sent, [HEARTBEAT]);
+    page.clock.advance(2 * TICK);
+    assert.deepEqual(page.socket.sent, [HEARTBEAT, HEARTBEAT, HEARTBEAT]);
+});
+
+test("received heartbeats are swallowed, other messages are not", () => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    page.log.length = 0;
+    page.socket.opens();
+    [HEARTBEAT, `${HEARTBEAT} `, "", "hello"].forEach(data => page.socket.receives(data));
+    assert.deepEqual(page.log, ["connected", `${HEARTBEAT} `, "", "hello"]);
+});
+
+table("the tick that gives up, when a heartbeat comes after tick", {
+    none: {after: [], gives_up: 4},
+    1: {after: [1], gives_up: 5},
+    3: {after: [3], gives_up: 7},
+    "1 and 4": {after: [1, 4], gives_up: 8},
+    "3, 6 and 9": {after: [3, 6, 9], gives_up: 13},
+}, (_, {after, gives_up}) => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    page.socket.opens();
+    for (let tick = 1; tick < gives_up; tick += 1) {
+        page.clock.advance(TICK);
+        page.socket.receives(after.includes(tick) ? HEARTBEAT : "another message");
+    }
+    assert.equal(page.socket.close_calls, 0);
+    page.clock.advance(TICK);
+    assert.equal(page.socket.close_calls, 1);
+    assert.equal(page.socket.sent.length, gives_up - 1);
+});
+
+function give_up() {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    SITUATIONS["closing, given up"](page);
+    return page;
+}
+
+table("given up, the handshake ended by", ["1000", "1005", "1006", "1009"], code => {
+    const page = give_up();
+    page.socket.closes(Number(code));
+    assert.equal(page.log.pop(), `disconnected ${code}`);
+    page.clock.advance(1000);
+    assert.ok(page.client.is_connecting());
+    page.clock.advance(FAREWELL);
+    assert.deepEqual([page.sockets.length, page.log.pop()], [2, "connecting"]);
+});
+
+test("given up on a dead network, the socket is abandoned", () => {
+    const page = give_up();
+    const dead = page.socket;
+    assert.deepEqual(page.clock.delays(), [FAREWELL], "the interval has stopped");
+    page.clock.advance(FAREWELL);
+    assert.equal(page.log.pop(), "disconnected 1006");
+    assert.ok(page.client.is_closed());
+    page.clock.advance(1000);
+    assert.equal(page.sockets.length, 2);
+    page.socket.opens();
+    dead.closes(1002);
+    assert.equal(page.log.pop(), "connected");
+    assert.ok(page.client.is_connected());
+});
+
+test("on a dead network disconnected() gets a close event, too", () => {
+    let evt;
+    const page = start({heartbeat_msg: HEARTBEAT, disconnected: got => { evt = got; }});
+    page.socket.opens();
+    page.clock.advance(4 * TICK + FAREWELL);
+    assert.deepEqual({...evt}, {
+        type: "close", code: 1006, reason: "heartbeats unanswered", wasClean: false,
+    });
+});
+
+test("a browser that is itself closing for long is not waited for, either", () => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    page.socket.opens().readyState = 2;
+    page.clock.advance(4 * TICK + FAREWELL + 1000);
+    assert.equal(page.sockets.length, 2);
+});
+
+test("the heartbeat stops on close, and its count starts anew on open", () => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    page.socket.opens();
+    page.clock.advance(3 * TICK);
+    page.socket.closes();
+    page.clock.advance(1000);
+    page.clock.advance(10 * TICK);
+    assert.equal(page.socket.close_calls, 0, "a connecting socket is left alone");
+    assert.deepEqual(page.clock.uncaught, []);
+    page.socket.opens();
+    assert.deepEqual(page.clock.delays(), [TICK], "one interval only");
+    page.clock.advance(3 * TICK);
+    assert.equal(page.socket.close_calls, 0);
+    page.clock.advance(TICK);
+    assert.equal(page.socket.close_calls, 1);
+});

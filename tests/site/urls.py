@@ -1,0 +1,9 @@
+from django.urls import path
+
+from tests.site import views
+
+urlpatterns = [
+    path("counts", views.counts),
+    path("login/<str:name>", views.log_in),
+    path("publish", views.publish),
+]

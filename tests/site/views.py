@@ -1,0 +1,37 @@
+"""Plain Django views of the test site."""
+
+import os
+
+import uwsgi
+from django.contrib.auth import login
+from django.contrib.auth.models import User
+from django.http import HttpResponse, JsonResponse
+
+from ws4redis.loop import process
+from ws4redis.publisher import RedisPublisher
+
+
+def counts(request):
+    """What the loop of this worker holds."""
+    loop = process._current
+    return JsonResponse(
+        {
+            "worker": uwsgi.worker_id(),
+            "pid": os.getpid(),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "connections": len(loop.connections) if loop else 0,
+            "connected": sum(each.connected for each in loop.connections) if loop else 0,
+            "channels": len(loop.hub.channels) if loop else 0,
+            "cpu": sum(os.times()[:2]),
+        }
+    )
+
+
+def log_in(request, name):
+    login(request, User.objects.get(username=name), backend="django.contrib.auth.backends.ModelBackend")
+    return HttpResponse(request.session.session_key)
+
+
+def publish(request):
+    publisher = RedisPublisher(facility=request.GET["facility"], broadcast=True)
+    return HttpResponse(str(publisher.publish_message(request.GET["message"])))

@@ -1,0 +1,285 @@
+"""What is published arrives: kinds of messages, audiences, flags, echo, persisted messages, under uWSGI."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+import websocket
+from websocket import WebSocketTimeoutException
+
+from tests.browsers import get, log_in
+from tests.servers import UWSGI, Valkey, wait_for
+from ws4redis.publisher import RedisPublisher
+
+
+@pytest.fixture
+def facility() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture(autouse=True)
+def same_redis(redis_server: Valkey, settings_of_redis: None) -> None:
+    """The tests publish to the Redis of the site."""
+
+
+@pytest.fixture(scope="module")
+def john(site: UWSGI) -> str:
+    return log_in(site, "john")
+
+
+@pytest.fixture(scope="module")
+def mary(site: UWSGI) -> str:
+    return log_in(site, "mary")
+
+
+@pytest.fixture(scope="module")
+def admin(site: UWSGI) -> str:
+    return log_in(site, "admin")
+
+
+MESSAGES = {
+    "ascii": "hello",
+    "empty": "",
+    "umlauts": "Grüße",
+    "cyrillic": "Привет, мир",
+    "chinese": "消息",
+    "emoji": "👩‍👩‍👧 🎉",
+    "combining": "e\u0301",
+    "right to left": "שלום",
+    "control characters": "a\x00b\x7f\u2028",
+    "json": '{"a": ["ü", null]}',
+    "text of 125 bytes": "x" * 125,
+    "text of 126 bytes": "x" * 126,
+    "text of 65536 bytes": "x" * 65536,
+    "text of 1 MiB": "é" * (1 << 19),
+    "binary": b"\x00\x12\xaa",
+    "binary of 1 MiB": b"\xff" * (1 << 20),
+    "the cut half of a character": "é".encode()[:1],
+}
+
+
+def receive(browser: websocket.WebSocket) -> str | bytes:
+    opcode, data = browser.recv_data()
+    return data.decode() if opcode == websocket.ABNF.OPCODE_TEXT else data
+
+
+def nothing_waits(publisher: RedisPublisher, *browsers: websocket.WebSocket) -> None:
+    """The next that arrives is what is published now."""
+    marker = uuid.uuid4().hex
+    publisher.publish_message(marker, expire=0)
+    assert [receive(each) for each in browsers] == [marker] * len(browsers)
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_a_message_arrives_unchanged(site: UWSGI, facility: str, message: str | bytes) -> None:
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    assert RedisPublisher(facility=facility, broadcast=True).publish_message(message) == 1
+    assert receive(browser) == message
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_a_browsers_message_arrives_unchanged(site: UWSGI, facility: str, message: str | bytes) -> None:
+    sender = site.connect(f"/ws/{facility}?publish-broadcast")
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    if isinstance(message, str):
+        sender.send(message)
+    else:
+        sender.send_binary(message)
+    assert receive(browser) == message
+
+
+def test_bytes_that_are_text_arrive_as_text(site: UWSGI, facility: str) -> None:
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    RedisPublisher(facility=facility, broadcast=True).publish_message("ü".encode())
+    assert receive(browser) == "ü"
+
+
+def test_redis_cli_reaches_the_browsers(site: UWSGI, redis_server: Valkey, facility: str) -> None:
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    assert redis_server.client().execute_command("publish", f"broadcast:{facility}", "hi") == 1
+    assert receive(browser) == "hi"
+
+
+def test_a_django_view_publishes(site: UWSGI, facility: str) -> None:
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    assert get(site, f"/publish?facility={facility}&message=hi") == "1"
+    assert receive(browser) == "hi"
+
+
+def test_zero_listeners(facility: str) -> None:
+    assert RedisPublisher(facility=facility, broadcast=True).publish_message("hi") == 0
+
+
+# who hears what: flags of the URL, visitor, what is addressed, whether it arrives
+AUDIENCES = [
+    ("subscribe-broadcast", "nobody", {"broadcast": True}, True),
+    ("subscribe=broadcast", "nobody", {"broadcast": True}, True),
+    ("SUBSCRIBE-Broadcast=1", "nobody", {"broadcast": True}, True),
+    ("", "nobody", {"broadcast": True}, False),
+    ("publish-broadcast", "nobody", {"broadcast": True}, False),
+    ("subscribe-user", "john", {"users": ["john"]}, True),
+    ("subscribe-user", "john", {"users": ["john", "mary"]}, True),
+    ("subscribe=user", "john", {"users": ["john"]}, True),
+    ("subscribe-user", "john", {"users": ["mary"]}, False),
+    ("subscribe-broadcast", "john", {"users": ["john"]}, False),
+    ("subscribe-group", "john", {"groups": ["chatusers"]}, True),
+    ("subscribe-group", "john", {"groups": ["chatters"]}, False),
+    ("subscribe-group", "admin", {"groups": ["chatusers"]}, False),
+    ("subscribe-session", "john", {"sessions": ["john"]}, True),
+    ("subscribe-session", "john", {"sessions": ["mary"]}, False),
+    ("subscribe-session", "unknown", {"sessions": ["unknown"]}, False),
+    ("subscribe-session", "nobody", {"sessions": ["None"]}, False),
+    ("subscribe-user", "nobody", {"users": [""]}, False),
+    ("subscribe-user", "nobody", {"users": ["None"]}, False),
+    ("subscribe-user&subscribe-broadcast", "nobody", {"broadcast": True}, True),
+    ("subscribe-user&subscribe-group&subscribe-session&subscribe-broadcast", "john", {"broadcast": True}, True),
+]
+
+
+@pytest.mark.parametrize(("flags", "visitor", "audience", "arrives"), AUDIENCES)
+def test_audiences(
+    site: UWSGI, facility: str, request: pytest.FixtureRequest, flags: str, visitor: str, audience: dict, arrives: bool
+) -> None:
+    keys = {"nobody": "", "unknown": "x" * 32}
+    cookie = keys[visitor] if visitor in keys else request.getfixturevalue(visitor)
+    if "sessions" in audience:
+        sessions = [keys.get(each) or request.getfixturevalue(each) for each in audience["sessions"] if each != "None"]
+        audience = {"sessions": sessions or ["None"]}
+    browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={cookie}" if cookie else None)
+    assert RedisPublisher(facility=facility, **audience).publish_message("hi") == (1 if arrives else 0)
+    browser.settimeout(20 if arrives else 0.2)
+    if arrives:
+        assert receive(browser) == "hi"
+    else:
+        with pytest.raises(WebSocketTimeoutException):
+            browser.recv()
+
+
+FACILITIES = [
+    ("/ws/Case", "Case"),
+    ("/ws/a/b:c/", "a/b:c/"),
+    ("/ws/", ""),
+    ("/ws/gr%C3%BC%C3%9Fe%20dich", "grüße dich"),
+    ("/ws/ws/twice", "ws/twice"),
+]
+
+
+@pytest.mark.parametrize(("path", "name"), FACILITIES)
+def test_facilities(site: UWSGI, path: str, name: str) -> None:
+    browser = site.connect(f"{path}?subscribe-broadcast")
+    assert RedisPublisher(facility=name, broadcast=True).publish_message("hi", expire=0) == 1
+    assert receive(browser) == "hi"
+
+
+# echo
+
+
+def test_own_messages_come_back_with_echo_only(site: UWSGI, facility: str) -> None:
+    publisher = RedisPublisher(facility=facility, broadcast=True)
+    with_echo = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast&echo")
+    without = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
+    other = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    with_echo.send("one")
+    assert [receive(each) for each in (with_echo, without, other)] == ["one"] * 3
+    without.send("two")
+    assert [receive(each) for each in (with_echo, other)] == ["two"] * 2
+    nothing_waits(publisher, without)
+
+
+def test_somebody_elses_equal_message_is_not_swallowed(site: UWSGI, facility: str) -> None:
+    browsers = [site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast") for _ in range(2)]
+    for _ in range(3):
+        for sender, other in (browsers, browsers[::-1]):
+            sender.send("same")
+            assert receive(other) == "same"
+    nothing_waits(RedisPublisher(facility=facility, broadcast=True), *browsers)
+
+
+def test_own_messages_sent_quickly_do_not_come_back(site: UWSGI, facility: str) -> None:
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
+    other = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    sent = [str(number % 7) for number in range(200)]
+    for message in sent:
+        browser.send(message)
+    assert [receive(other) for _ in sent] == sent
+    nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
+
+
+def test_own_message_on_two_audiences_does_not_come_back(site: UWSGI, facility: str, john: str) -> None:
+    flags = "subscribe-broadcast&subscribe-user&publish-broadcast&publish-user"
+    browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={john}")
+    other = site.connect(f"/ws/{facility}?subscribe-user", cookie=f"sessionid={john}")
+    browser.send("hi")
+    assert receive(other) == "hi"
+    nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
+
+
+# the last message of each channel
+
+
+def test_newcomers_get_the_last_message(site: UWSGI, facility: str) -> None:
+    publisher = RedisPublisher(facility=facility, broadcast=True)
+    for message in ("old", "last"):
+        publisher.publish_message(message)
+    for _ in range(2):
+        browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
+        assert receive(browser) == "last"
+        nothing_waits(publisher, browser)
+
+
+def test_last_messages_come_in_the_order_of_audiences(site: UWSGI, facility: str, john: str) -> None:
+    for audience in (
+        {"sessions": [john]},
+        {"users": ["john"]},
+        {"groups": ["chatusers"]},
+        {"broadcast": True},
+    ):
+        RedisPublisher(facility=facility, **audience).publish_message(next(iter(audience)))
+    flags = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
+    browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={john}")
+    assert [receive(browser) for _ in range(4)] == ["broadcast", "groups", "users", "sessions"]
+
+
+def test_nothing_is_kept_with_expire_0(site: UWSGI, facility: str) -> None:
+    publisher = RedisPublisher(facility=facility, broadcast=True)
+    publisher.publish_message("gone", expire=0)
+    nothing_waits(publisher, site.connect(f"/ws/{facility}?subscribe-broadcast"))
+
+
+def test_a_browsers_message_is_kept(site: UWSGI, facility: str) -> None:
+    site.connect(f"/ws/{facility}?publish-broadcast").send("position")
+    publisher = RedisPublisher()
+    wait_for(lambda: publisher.fetch_message(None, facility, "broadcast") == b"position", "the message in Redis")
+
+
+def test_what_is_published_while_browsers_connect_arrives_once(site: UWSGI, facility: str) -> None:
+    """Persisted and live are the same messages: each browser sees a suffix of what was published, without doubles."""
+    import threading
+
+    publisher = RedisPublisher(facility=facility, broadcast=True)
+    browsers: list[websocket.WebSocket] = []
+    connecting = threading.Event()
+
+    def connect() -> None:
+        for _ in range(60):
+            browsers.append(site.connect(f"/ws/{facility}?subscribe-broadcast"))
+
+    def publish_all() -> None:
+        number = 0
+        while not connecting.is_set():
+            publisher.publish_message(str(number))
+            number += 1
+        publisher.publish_message("end")
+
+    publishing = threading.Thread(target=publish_all)
+    publishing.start()
+    try:
+        connect()
+    finally:
+        connecting.set()
+        publishing.join()
+    for browser in browsers:
+        got = list(iter(lambda browser=browser: receive(browser), "end"))
+        first = int(got[0])
+        assert got == [str(first + offset) for offset in range(len(got))]

@@ -1,0 +1,16 @@
+"""Websockets for Django without leaving WSGI.
+
+A map of the house, bottom to top; imports go downwards only:
+
+========  ===========================================================================
+protocol  RFC 6455, bytes in and bytes out, no I/O
+words     ``channels``, ``publication``, ``exceptions``, ``settings``
+redis     ``redis_client`` <- ``redis_store`` <- ``publisher``, ``subscriber``
+process   ``loop``: one subscription, who listens, what each browser is still owed;
+          ``websocket``: one wire
+door      ``auth`` (who is it), ``views`` (what happens on it), ``wsgi_server`` (the upgrade)
+faces     ``uwsgi_runserver``, ``context_processors``, ``apps``, ``checks``
+========  ===========================================================================
+"""
+
+__version__ = "1.0.0a1"

@@ -1,0 +1,49 @@
+"""The site's own word on who may come in and on what. Both hooks fail closed: one that breaks refuses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils.module_loading import import_string
+
+from ws4redis import settings
+
+logger = logging.getLogger("django.request")
+
+_warned: set[str] = set()
+
+
+def hook(name: str) -> Callable[..., Any] | None:
+    """The callable that this setting names, if any.
+
+    Raises:
+        ImportError: a dotted path that leads nowhere.
+    """
+    value = getattr(settings, name)
+    if isinstance(value, str):
+        value = import_string(value)
+    return value  # type: ignore[no-any-return]
+
+
+def allowed_channels(request: HttpRequest, channels: list[str]) -> list[str]:
+    """What ``WS4REDIS_ALLOWED_CHANNELS`` leaves of the flags that the URL asks for."""
+    callback = hook("WS4REDIS_ALLOWED_CHANNELS")
+    if callback is None:
+        return channels
+    allowed = callback(request, channels)
+    if allowed is None:
+        _warn_once(
+            f"{callback.__module__}.{callback.__qualname__} returned None, which leaves all requested channels allowed; "
+            "let it return a list"
+        )
+        return channels
+    return list(allowed)
+
+
+def _warn_once(text: str) -> None:
+    if text not in _warned:
+        _warned.add(text)
+        logger.warning("WS4REDIS_ALLOWED_CHANNELS: %s", text)

@@ -1,0 +1,140 @@
+"""Names: who is addressed (audience) on what (facility) becomes a Redis channel.
+
+A channel name is also the key of the channel's last message. The URL of a websocket names its channels by flags such
+as ``subscribe-broadcast``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest, QueryDict
+
+from ws4redis import settings
+
+#: where the login signal stores the names of the user's groups
+GROUPS_SESSION_KEY = "ws4redis:memberof"
+
+#: in the order in which newcomers get what was kept
+AUDIENCES = ("broadcast", "group", "user", "session")
+
+ECHO = "echo"
+
+
+class SELF_TYPE:
+    def __repr__(self) -> str:
+        return "SELF"
+
+
+#: stands for the request's own user, groups or session in the lists given to a publisher
+SELF = SELF_TYPE()
+
+
+class Identity(NamedTuple):
+    """Whom a request stands for; what is empty adds no channel."""
+
+    username: str = ""
+    groups: tuple[str, ...] = ()
+    session_key: str = ""
+
+
+def identity_of(request: HttpRequest | None) -> Identity:
+    user = getattr(request, "user", None)
+    session = getattr(request, "session", None)
+    session_key = getattr(session, "session_key", None) or ""
+    if not user or not user.is_authenticated:
+        return Identity(session_key=session_key)
+    groups = tuple(session.get(GROUPS_SESSION_KEY, ())) if session is not None else ()
+    return Identity(user.get_username(), groups, session_key)
+
+
+def prefix() -> str:
+    return f"{settings.WS4REDIS_PREFIX}:" if settings.WS4REDIS_PREFIX else ""
+
+
+def broadcast_channel(facility: str) -> str:
+    return f"{prefix()}broadcast:{facility}"
+
+
+def audience_channel(audience: str, name: object, facility: str) -> str:
+    """``audience`` is user, group or session."""
+    return f"{prefix()}{audience}:{name}:{facility}"
+
+
+def own_channels(audience: str, facility: str, identity: Identity) -> list[str]:
+    """The channels of one audience that belong to one visitor; none where he has no such identity."""
+    names = {
+        "user": [identity.username],
+        "group": identity.groups,
+        "session": [identity.session_key],
+    }
+    if audience == "broadcast":
+        return [broadcast_channel(facility)]
+    return [audience_channel(audience, name, facility) for name in names[audience] if name]
+
+
+def addressed_channels(
+    facility: str | None = None,
+    broadcast: bool = False,
+    groups: Iterable[Any] = (),
+    users: Iterable[Any] = (),
+    sessions: Iterable[Any] = (),
+    request: HttpRequest | None = None,
+) -> list[str]:
+    """The channels that a publisher addresses, each once, in the order broadcast, groups, users, sessions.
+
+    Raises:
+        ValueError: an audience without a facility, ``SELF`` without a request, or something that is no list.
+    """
+    if facility is None:
+        if broadcast or groups or users or sessions:
+            raise ValueError("facility is missing: a publisher with an audience needs facility='...'")
+        return []
+    channels = [broadcast_channel(facility)] if broadcast is True else []
+    identity: Identity | None = None
+    for audience, names in (("group", groups), ("user", users), ("session", sessions)):
+        for name in _listed(names, audience):
+            if name is not SELF:
+                channels.append(audience_channel(audience, name, facility))
+                continue
+            if request is None:
+                raise ValueError(f"{audience}s=[SELF] needs request=: without it nobody knows who SELF is")
+            identity = identity or identity_of(request)
+            channels += own_channels(audience, facility, identity)
+    return list(dict.fromkeys(channels))
+
+
+def _listed(names: Any, audience: str) -> Iterable[Any]:
+    if names is None or names is False:
+        return ()
+    if names is True or isinstance(names, str):
+        name = SELF if names is True else names
+        warnings.warn(
+            f"{audience}s={names!r} is deprecated: pass a list, {audience}s=[{name!r}]",
+            DeprecationWarning,
+            stacklevel=5,
+        )
+        return (name,)
+    if isinstance(names, bytes) or not isinstance(names, Iterable):
+        raise ValueError(f"{audience}s must be a list of names, not {type(names).__name__}")
+    return names
+
+
+def facility_of(path: str) -> str:
+    """What follows ``WEBSOCKET_URL`` in the (decoded) path; a proxy may have stripped that prefix."""
+    url = settings.WEBSOCKET_URL
+    return path.replace(url, "", 1) if url in path else path.removeprefix("/")
+
+
+def flags_of(query: QueryDict) -> list[str]:
+    """The flags of a websocket's URL: names of parameters, lower case; ``subscribe=user`` means ``subscribe-user``."""
+    flags = []
+    for name, values in query.lists():
+        name = name.strip().lower()
+        if name in ("subscribe", "publish"):
+            flags += [f"{name}-{value.strip().lower()}" for value in values]
+        else:
+            flags.append(name)
+    return list(dict.fromkeys(flags))

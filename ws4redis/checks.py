@@ -1,0 +1,57 @@
+"""System checks: what is wrong with the settings, before anybody connects."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, register
+from django.utils.module_loading import import_string
+
+from ws4redis import settings
+
+_DOTTED_PATHS = (
+    "WS4REDIS_SUBSCRIBER",
+    "WS4REDIS_PROCESS_REQUEST",
+    "WS4REDIS_ALLOWED_CHANNELS",
+    "WS4REDIS_SUBPROTOCOL",
+)
+
+
+@register("ws4redis")
+def check_predecessor(**kwargs: Any) -> list[CheckMessage]:
+    try:
+        distribution("django-websocket-redis")
+    except PackageNotFoundError:
+        return []
+    return [
+        Error(
+            "django-websocket-redis is installed beside its successor: both bring a package ws4redis, their files mix.",
+            hint="pip uninstall django-websocket-redis, then pip install --force-reinstall ws4redis",
+            id="ws4redis.E001",
+        )
+    ]
+
+
+@register("ws4redis")
+def check_values(**kwargs: Any) -> list[CheckMessage]:
+    return [
+        Error(f"{name} is {value!r}.", hint=f"It must be {setting.expected}.", id="ws4redis.E002")
+        for name, setting in settings.SETTINGS.items()
+        if not setting.accepts(value := getattr(settings, name))
+    ]
+
+
+@register("ws4redis")
+def check_dotted_paths(**kwargs: Any) -> list[CheckMessage]:
+    errors: list[CheckMessage] = []
+    for name in _DOTTED_PATHS:
+        value = getattr(settings, name)
+        if isinstance(value, str):
+            try:
+                import_string(value)
+            except ImportError as error:
+                errors.append(
+                    Error(f"{name}: {error}", hint="Until it can be imported, nobody can connect.", id="ws4redis.E003")
+                )
+    return errors

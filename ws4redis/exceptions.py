@@ -1,0 +1,59 @@
+"""The errors of ws4redis.
+
+::
+
+    InvalidHandshake (ValueError)       before the upgrade: an HTTP status
+    ├── UpgradeRequired                 426
+    └── HandshakeError                  400; also Django's BadHeaderError
+        └── UpgradeRequiredError        426
+    UpgradeRefused                      any other HTTP status before the upgrade
+    WebSocketError (OSError)            after the upgrade: the wire is no longer usable
+    └── FrameTooLargeException
+    RedisUnavailable                    also redis-py's ConnectionError, which callers may already catch
+"""
+
+from __future__ import annotations
+
+from django.http import BadHeaderError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from ws4redis.protocol.errors import InvalidHandshake, UpgradeRequired
+
+__all__ = [
+    "FrameTooLargeException",
+    "HandshakeError",
+    "InvalidHandshake",
+    "RedisUnavailable",
+    "UpgradeRefused",
+    "UpgradeRequired",
+    "UpgradeRequiredError",
+    "WebSocketError",
+]
+
+
+class WebSocketError(OSError):
+    """The websocket is closed, or broke while it was used."""
+
+
+class FrameTooLargeException(WebSocketError):
+    """A message is larger than ``WS4REDIS_MAX_MESSAGE_SIZE``."""
+
+
+class HandshakeError(InvalidHandshake, BadHeaderError):
+    """The request cannot become a websocket; for servers that check more than RFC 6455 asks."""
+
+
+class UpgradeRequiredError(UpgradeRequired, HandshakeError):
+    """The request asks for a version of the protocol that nobody speaks here."""
+
+
+class UpgradeRefused(Exception):
+    """The visitor gets this HTTP status instead of a websocket; the text is shown to him."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class RedisUnavailable(RedisConnectionError):
+    """Redis did not answer within ``WS4REDIS_TIMEOUT``, or refused the connection."""

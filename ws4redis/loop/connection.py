@@ -1,0 +1,223 @@
+"""One browser's life after the upgrade."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from ws4redis.exceptions import RedisUnavailable
+from ws4redis.loop.hub import Bundle
+from ws4redis.protocol.frames import CloseCode
+from ws4redis.publication import payload_frame
+from ws4redis.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from ws4redis.loop.process import LoopProcess
+    from ws4redis.loop.pubsub import Question
+    from ws4redis.subscriber import OwnMessages
+
+logger = logging.getLogger("django.request")
+
+# all in ticks of the process, a second each
+_HEARTBEAT_AFTER = 3
+_PING_EVERY = 25
+_DEAD_AFTER = 60
+_CLOSING_AT_MOST = 10
+
+_UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
+    b"Redis is not available.\n"
+)
+
+
+class View(Protocol):
+    """What happens on a connection; called in a greenlet, one call at a time."""
+
+    @property
+    def channels(self) -> Sequence[bytes]:
+        """The Redis channels that are sent on to the browser."""
+
+    @property
+    def own_messages(self) -> OwnMessages | None:
+        """What the browser has published itself and shall not get back; None where it gets everything."""
+
+    def on_message(self, message: str | bytes) -> None: ...
+
+    def on_close(self) -> None: ...
+
+
+class Connection:
+    """Subscribed before the browser knows that it is connected, then parked.
+
+    Args:
+        accept_response: the HTTP answer that makes it a websocket, sent when Redis has confirmed the subscription.
+    """
+
+    __slots__ = (
+        "_accept_response",
+        "_busy",
+        "_closing_for",
+        "_held",
+        "_inbox",
+        "_process",
+        "_question",
+        "_quiet",
+        "_silent",
+        "_view",
+        "_websocket",
+    )
+
+    def __init__(self, process: LoopProcess, websocket: WebSocket, view: View, accept_response: bytes) -> None:
+        self._process = process
+        self._websocket = websocket
+        self._view = view
+        self._accept_response: bytes = accept_response
+        #: what was published while the channels' last messages are awaited; None once the browser is connected
+        self._held: list[Bundle] | None = []
+        self._question: Question | None = None
+        self._inbox: list[str | bytes] = []
+        self._busy = False
+        #: ticks since the browser gave a sign of life, since it was sent something, since closing began
+        self._silent = self._quiet = self._closing_for = 0
+
+    def open(self) -> None:
+        process, channels = self._process, self._view.channels
+        process.connections.add(self)
+        if channels:
+            process.pubsub.subscribe(process.hub.join(self, channels))
+            self._question = process.pubsub.fetch(channels, self._fetched)
+        else:
+            self._fetched([])
+        self._websocket.start(self)
+
+    @property
+    def connected(self) -> bool:
+        return self._held is None
+
+    # from Redis
+
+    def _fetched(self, values: Sequence[bytes | None]) -> None:
+        """Redis has confirmed: answer the browser, with what was kept and what was published meanwhile, each once."""
+        held = [publication for bundle in self._held or () for publication in bundle.publications]
+        self._held = self._question = None
+        live = {(each.channel, each.payload) for each in held}
+        kept = [
+            payload_frame(value)
+            for channel, value in zip(self._view.channels, values, strict=False)
+            if value is not None and (channel, value) not in live
+        ]
+        self._websocket.write(b"".join([self._accept_response, *kept, *(each.frame for each in held)]))
+        self._accept_response = b""
+        self._quiet = 0
+
+    def deliver(self, bundles: Sequence[Bundle]) -> None:
+        if self._held is not None:
+            self._held += bundles
+            return
+        own = self._view.own_messages
+        if own:
+            frames = [each.frame for bundle in bundles for each in own.others(bundle.publications)]
+            data = b"".join(frames)
+        elif len(bundles) == 1:
+            data = bundles[0].frames
+        else:
+            data = b"".join([bundle.frames for bundle in bundles])
+        if data:
+            self._quiet = 0
+            self._websocket.write(data)
+
+    def resubscribed(self) -> None:
+        """What the browser published around the loss may never come back: do not wait for it."""
+        if self._view.own_messages:
+            self._view.own_messages.clear()
+
+    # from the browser
+
+    def received(self, messages: list[str | bytes]) -> None:
+        if not self._websocket.open:
+            return
+        self._silent = 0
+        heartbeat = self._process.heartbeat
+        if heartbeat is not None and messages:
+            others = [each for each in messages if not heartbeat.matches(each)]
+            if len(others) < len(messages):
+                self._beat()
+            messages = others
+        if messages:
+            self._inbox += messages
+            if self._busy:
+                self._websocket.pause()
+            else:
+                self._busy = True
+                self._process.runtime.spawn(self._handle)
+
+    def _handle(self) -> None:
+        """Give the view the messages, in order; reading goes on when all are done."""
+        try:
+            while self._inbox:
+                messages, self._inbox = self._inbox, []
+                for message in messages:
+                    self._view.on_message(message)
+        except RedisUnavailable as error:
+            logger.warning("a message was not published, its websocket is closed: %s", error)
+            self.close(CloseCode.TRY_AGAIN_LATER, "Redis is not available")
+        except Exception:
+            logger.exception("a websocket's view failed")
+            self.close(CloseCode.INTERNAL_ERROR, "server error")
+        self._busy = False
+        if self._websocket.closed:
+            self._view.on_close()
+        else:
+            self._websocket.resume()
+
+    # leaving
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake; a browser that is not yet connected gets a 503."""
+        self._leave()
+        if self._held is None:
+            self._websocket.close(code, reason)
+        else:
+            self._websocket.write(_UNAVAILABLE)
+            self._websocket.abort()
+
+    def lost(self) -> None:
+        self._leave()
+        self._process.connections.discard(self)
+        logger.debug("websocket closed: %s %s", self._websocket.close_code, self._websocket.close_reason)
+        if not self._busy:
+            self._process.runtime.spawn(self._view.on_close)
+
+    def _leave(self) -> None:
+        if self._question is not None:
+            self._question.cancel()
+            self._question = None
+        process = self._process
+        process.pubsub.unsubscribe(process.hub.leave(self, self._view.channels))
+
+    # time
+
+    def tick(self) -> None:
+        """A second has gone by."""
+        self._silent += 1
+        self._quiet += 1
+        if not self._websocket.open:
+            self._closing_for += 1
+            if self._closing_for > _CLOSING_AT_MOST:
+                self._websocket.abort()
+        elif self._held is not None:
+            if self._silent > self._process.patience:
+                self.close(CloseCode.TRY_AGAIN_LATER)
+        elif self._silent > _DEAD_AFTER:
+            self.close(CloseCode.GOING_AWAY, "no sign of life")
+        else:
+            if self._silent % _PING_EVERY == 0:
+                self._websocket.ping()
+            if self._quiet >= _HEARTBEAT_AFTER:
+                self._beat()
+
+    def _beat(self) -> None:
+        if self._process.heartbeat is not None:
+            self._quiet = 0
+            self._websocket.write(self._process.heartbeat.frame)

@@ -1,0 +1,66 @@
+"""What the kernel has not yet taken for one browser."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+
+class OutboxFull(Exception):
+    """More waits than may."""
+
+
+class Outbox:
+    """A bounded send buffer.
+
+    Chunks are shared: the same bytes may wait for a thousand slow browsers and exist once.
+
+    Args:
+        limit: how many bytes may wait.
+    """
+
+    __slots__ = ("_chunks", "_limit", "_sent", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        #: bytes of the first chunk that are gone
+        self._sent = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def put(self, data: bytes, sent: int = 0) -> None:
+        """Let ``data`` wait, of which ``sent`` bytes are gone already (only where nothing else waits).
+
+        Raises:
+            OutboxFull: there is no room; what was waiting still is.
+        """
+        if self._size + len(data) - sent > self._limit:
+            raise OutboxFull
+        if not self._chunks:
+            self._sent = sent
+        self._chunks.append(data)
+        self._size += len(data) - sent
+
+    def cut(self, last_words: bytes) -> None:
+        """Drop whatever is not begun, and let ``last_words`` follow what is; regardless of the limit."""
+        self._chunks = deque([self._chunks[0]] if self._chunks else [])
+        self._size = len(self._chunks[0]) - self._sent if self._chunks else 0
+        self._chunks.append(last_words)
+        self._size += len(last_words)
+
+    def flush(self, send: Callable[[memoryview], int]) -> None:
+        """Send until all is gone or ``send`` raises ``BlockingIOError``, which is swallowed."""
+        try:
+            while self._chunks:
+                chunk = self._chunks[0]
+                count = send(memoryview(chunk)[self._sent :])
+                self._size -= count
+                self._sent += count
+                if self._sent == len(chunk):
+                    self._chunks.popleft()
+                    self._sent = 0
+        except BlockingIOError:
+            pass

@@ -1,0 +1,83 @@
+"""The websocket loop's parts, made once per process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+
+from ws4redis import settings
+from ws4redis.loop.connection import Connection
+from ws4redis.loop.hub import Hub
+from ws4redis.loop.pubsub import PubSub
+from ws4redis.loop.runtime import Runtime
+from ws4redis.protocol.frames import CloseCode, message_frame
+
+#: after so many connections of a tick the others may run
+_PAUSE_EVERY = 256
+
+_TICK_SECONDS = 1.0
+
+
+class Heartbeat:
+    """The text message that both sides send to show that they are alive."""
+
+    def __init__(self, text: str) -> None:
+        self._forms = (text, text.encode())
+        self.frame = message_frame(text)
+
+    def matches(self, message: str | bytes) -> bool:
+        return message in self._forms
+
+
+class LoopProcess:
+    def __init__(self, runtime: Runtime) -> None:
+        self.pid = os.getpid()
+        self.runtime = runtime
+        self.heartbeat = Heartbeat(settings.WS4REDIS_HEARTBEAT) if settings.WS4REDIS_HEARTBEAT else None
+        #: ticks that a browser waits for Redis before it is refused
+        self.patience = settings.WS4REDIS_TIMEOUT
+        self.connections: set[Connection] = set()
+        self.hub = Hub(pause=self._pause)
+        self.pubsub = PubSub(runtime, lambda: self.hub.channels, self.hub.deliver, self._resubscribed)
+
+    def start(self) -> None:
+        self.pubsub.start()
+        self.runtime.spawn(self._tick)
+
+    def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
+        """Close all websockets."""
+        for connection in list(self.connections):
+            connection.close(code, reason)
+
+    def _pause(self) -> None:
+        self.runtime.sleep(0)
+
+    def _resubscribed(self) -> None:
+        for connection in self.connections:
+            connection.resubscribed()
+
+    def _tick(self) -> None:
+        while True:
+            self.runtime.sleep(_TICK_SECONDS)
+            self._tick_all(list(self.connections))
+
+    def _tick_all(self, connections: Iterable[Connection]) -> None:
+        for number, connection in enumerate(connections, 1):
+            connection.tick()
+            if number % _PAUSE_EVERY == 0:
+                self._pause()
+
+
+_current: LoopProcess | None = None
+_starting = threading.Lock()
+
+
+def loop_process(runtime: Runtime) -> LoopProcess:
+    """The loop of this process, started at the first call after the fork."""
+    global _current
+    with _starting:
+        if _current is None or _current.pid != os.getpid():
+            _current = LoopProcess(runtime)
+            _current.start()
+        return _current

@@ -1,0 +1,187 @@
+"""The one subscription of this process."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from ws4redis.exceptions import RedisUnavailable
+from ws4redis.publication import Publication
+from ws4redis.redis_client import Subscription, is_push
+
+if TYPE_CHECKING:
+    from ws4redis.loop.runtime import Runtime
+
+logger = logging.getLogger("ws4redis")
+
+Command = Sequence[str | bytes]
+
+#: channels in one SUBSCRIBE when all are subscribed again
+_SUBSCRIBE_AT_ONCE = 1000
+
+#: the delays before Redis is tried again grow up to this, in seconds
+_LONGEST_DELAY_SECONDS = 1.0
+
+
+class Question:
+    """A command whose answer comes between the publications."""
+
+    __slots__ = ("_callback", "command")
+
+    def __init__(self, command: Command, callback: Callable[[Any], None]) -> None:
+        self.command = command
+        self._callback: Callable[[Any], None] | None = callback
+
+    @property
+    def cancelled(self) -> bool:
+        return self._callback is None
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._callback = None
+
+    def answer(self, reply: Any) -> None:
+        if self._callback is not None:
+            self._callback(reply)
+
+
+class PubSub:
+    """Subscribes, reads all that Redis has sent, and comes back by itself after a loss.
+
+    Args:
+        runtime: the kind of concurrency.
+        wanted: returns the channels to which somebody listens; asked after each loss.
+        deliver: is given the publications of each read, in order.
+        restored: is called when everything is subscribed, at first and after each loss.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        wanted: Callable[[], Iterable[bytes]],
+        deliver: Callable[[list[Publication]], None],
+        restored: Callable[[], None],
+    ) -> None:
+        self._runtime = runtime
+        self._wanted = wanted
+        self._deliver = deliver
+        self._restored = restored
+        self._subscription: Subscription | None = None
+        self._questions: deque[Question] = deque()
+        self._outgoing: list[Command] = []
+        self._flushing = False
+        self._failures = 0
+
+    def start(self) -> None:
+        self._runtime.spawn(self._run)
+
+    # called by the connections; none of these waits
+
+    def subscribe(self, channels: Sequence[bytes]) -> None:
+        if channels:
+            self._send(("SUBSCRIBE", *channels))
+
+    def unsubscribe(self, channels: Sequence[bytes]) -> None:
+        if channels:
+            self._send(("UNSUBSCRIBE", *channels))
+
+    def fetch(self, channels: Sequence[bytes], callback: Callable[[list[bytes | None]], None]) -> Question:
+        """Read the channels' last messages, at a known point between the publications.
+
+        What was published before that point has been delivered when the callback runs, what comes later has not. While
+        Redis is away the answer waits.
+        """
+        question = Question(("MGET", *channels), callback)
+        self._questions.append(question)
+        self._send(question.command)
+        return question
+
+    # inside
+
+    def _send(self, command: Command) -> None:
+        if self._subscription is None:
+            return  # _subscribe_again() asks for everything
+        self._outgoing.append(command)
+        if not self._flushing:
+            self._flushing = True
+            self._runtime.spawn(self._flush)
+
+    def _flush(self) -> None:
+        """Send what has gathered; by one greenlet at a time, lest two commands mix."""
+        try:
+            while self._outgoing and self._subscription is not None:
+                commands, self._outgoing = self._outgoing, []
+                try:
+                    self._subscription.send(commands)
+                except RedisUnavailable:
+                    self._subscription.close()  # the reader notices
+                    return
+        finally:
+            self._flushing = False
+
+    def _run(self) -> None:
+        while True:
+            try:
+                subscription = Subscription()
+                self._subscribe_again(subscription)
+                self._read(subscription)
+            except (RedisUnavailable, ResponseError) as error:
+                self._lost(error)
+            except Exception as error:
+                logger.exception("the subscription failed; it is started again")
+                self._lost(error)
+            self._runtime.sleep(self._delay())
+
+    def _delay(self) -> float:
+        longest = min(_LONGEST_DELAY_SECONDS, 0.05 * 2 ** min(self._failures, 8))
+        return random.uniform(longest / 2, longest)
+
+    def _lost(self, error: Exception) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+        self._outgoing = []
+        self._questions = deque(each for each in self._questions if not each.cancelled)
+        if not self._failures:
+            logger.warning("Redis is away, websockets stay open and wait: %s", error)
+        self._failures += 1
+
+    def _subscribe_again(self, subscription: Subscription) -> None:
+        names = list(self._wanted())
+        commands: list[Command] = [
+            ("SUBSCRIBE", *names[start : start + _SUBSCRIBE_AT_ONCE])
+            for start in range(0, len(names), _SUBSCRIBE_AT_ONCE)
+        ]
+        waiting = [each for each in self._questions if not each.cancelled]
+        self._questions = deque([Question(("PING",), self._all_subscribed), *waiting])
+        self._outgoing = commands + [each.command for each in self._questions]
+        self._subscription = subscription
+        if not self._flushing:
+            self._flushing = True
+            self._flush()
+
+    def _all_subscribed(self, _pong: Any) -> None:
+        if self._failures:
+            logger.warning("Redis is back, all channels are subscribed again")
+        self._failures = 0
+        self._restored()
+
+    def _read(self, subscription: Subscription) -> None:
+        while True:
+            batch: list[Publication] = []
+            for reply in subscription.receive():
+                if is_push(reply):
+                    if reply[0] == b"message":
+                        batch.append(Publication(reply[1], reply[2]))
+                    continue
+                if batch:
+                    self._deliver(batch)
+                    batch = []
+                self._questions.popleft().answer(reply)
+            if batch:
+                self._deliver(batch)

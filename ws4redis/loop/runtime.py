@@ -1,0 +1,34 @@
+"""The port to the kind of concurrency that a door has chosen: gevent under uWSGI, threads under runserver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Watcher(Protocol):
+    """Calls back whenever a descriptor is ready, in no greenlet: what is called must not block."""
+
+    def start(self, callback: Callable[[], Any]) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None:
+        """Stop for good; must come before the descriptor is closed."""
+
+
+class Runtime(Protocol):
+    def watch_readable(self, descriptor: int) -> Watcher: ...
+
+    def watch_writable(self, descriptor: int) -> Watcher: ...
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        """Run beside the caller, in a greenlet or thread of its own."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let the others run; 0 gives way to those that are ready."""
+
+    def run_in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Run in a real thread and wait for the result while the loop goes on."""

@@ -1,0 +1,69 @@
+"""Publishing from anywhere: a view, a Celery task, a shell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpRequest
+
+from ws4redis import channels, redis_client
+from ws4redis.redis_store import RedisStore
+
+
+class RedisPublisher(RedisStore):
+    """Publishes to an audience on a facility.
+
+    Any combination of audiences, all sent in one round trip::
+
+        RedisPublisher(facility="news", broadcast=True).publish_message("hello")
+        RedisPublisher(facility="news", users=[SELF, "mary"], request=request).publish_message("hello")
+
+    Args:
+        facility: what follows ``WEBSOCKET_URL`` in the URL of the listening websockets.
+        broadcast: True addresses everybody.
+        users: user names, or ``SELF``.
+        groups: group names, or ``SELF`` for all groups of the request's user.
+        sessions: session keys, or ``SELF``.
+        request: who ``SELF`` is.
+
+    Raises:
+        ValueError: an audience without a facility, or ``SELF`` without a request.
+    """
+
+    def __init__(
+        self,
+        *,
+        facility: str | None = None,
+        broadcast: bool = False,
+        users: Iterable[Any] = (),
+        groups: Iterable[Any] = (),
+        sessions: Iterable[Any] = (),
+        request: HttpRequest | None = None,
+    ) -> None:
+        super().__init__(redis_client.client())
+        self._publishers.update(
+            channels.addressed_channels(facility, broadcast, groups, users, sessions, request=request)
+        )
+
+    def fetch_message(self, request: HttpRequest | None, facility: str, audience: str = "any") -> bytes | None:
+        """The last message kept for this visitor: of his session, user, groups, or broadcast, the first that there is.
+
+        Args:
+            audience: session, user, group, broadcast or any.
+
+        Raises:
+            RedisUnavailable: Redis did not answer within ``WS4REDIS_TIMEOUT``.
+        """
+        wanted = ("session", "user", "group", "broadcast") if audience == "any" else (audience,)
+        identity = channels.identity_of(request)
+        names = [
+            name
+            for each in wanted
+            if each in channels.AUDIENCES
+            for name in channels.own_channels(each, facility, identity)
+        ]
+        if not names:
+            return None
+        with redis_client.redis_errors():
+            return next((value for value in self._connection.mget(names) if value), None)

@@ -1,0 +1,117 @@
+"""Publishing: a message goes to some channels and stays a while as the last message of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.http import HttpRequest
+from redis import Redis
+
+from ws4redis import channels, redis_client, settings
+from ws4redis.channels import SELF
+
+__all__ = ["SELF", "RedisMessage", "RedisStore"]
+
+
+class RedisMessage(bytes):
+    """A message as Redis carries it.
+
+    ``RedisMessage(value)`` is None for the heartbeat and for whatever is not a message: of a raw Pub/Sub reply (a
+    list) only a ``message`` is one.
+    """
+
+    def __new__(cls, value: Any) -> RedisMessage | None:  # type: ignore[misc]
+        if isinstance(value, list):
+            if not value or value[0] != b"message":
+                return None
+            return super().__new__(cls, value[2])
+        if isinstance(value, str):
+            value = value.encode()
+        elif not isinstance(value, bytes | bytearray):
+            return None
+        heartbeat = settings.WS4REDIS_HEARTBEAT
+        if heartbeat and value == heartbeat.encode():
+            return None
+        return super().__new__(cls, value)
+
+
+class RedisStore:
+    """Publishes to a set of channels.
+
+    Args:
+        connection: a ``redis.Redis`` that returns bytes.
+    """
+
+    def __init__(self, connection: Redis) -> None:
+        self._connection = connection
+        self._publishers: set[str] = set()
+
+    @property
+    def _expire(self) -> int | None:
+        return settings.WS4REDIS_EXPIRE  # type: ignore[no-any-return]
+
+    def publish_message(self, message: str | bytes | RedisMessage, expire: int | None = None) -> int:
+        """Publish to all channels in one round trip (SETEX, PUBLISH).
+
+        Args:
+            expire: seconds for which newcomers get this message; 0 leaves what was kept before as it is; None
+                means ``WS4REDIS_EXPIRE``.
+
+        Returns:
+            how many loop processes have a listener, summed over the channels; 0 means that nobody listens.
+
+        Raises:
+            ValueError: the message is neither text nor bytes, or is the heartbeat.
+            RedisUnavailable: Redis did not take it within ``WS4REDIS_TIMEOUT``.
+        """
+        return sum(self._publish(message, expire).values())
+
+    def pipeline_publish_message(
+        self, message: str | bytes | RedisMessage, expire: int | None = None, transaction: bool = True
+    ) -> int:
+        """The same as ``publish_message``; ``transaction=False`` leaves out MULTI and EXEC."""
+        return sum(self._publish(message, expire, transaction).values())
+
+    def _publish(self, message: Any, expire: int | None, transaction: bool = True) -> dict[str, int]:
+        payload = _payload(message)
+        names = list(self._publishers)
+        if expire is None:
+            expire = self._expire
+        if not names:
+            return {}
+        with redis_client.redis_errors():
+            if not expire or expire < 0:
+                counts = self._run([("PUBLISH", name, payload) for name in names], transaction=False)
+            else:
+                # stored first: who subscribes in between gets it twice from Redis and can tell, but never misses it
+                commands: list[tuple[Any, ...]] = []
+                for name in names:
+                    commands += (("SETEX", name, expire, payload), ("PUBLISH", name, payload))
+                counts = self._run(commands, transaction)[1::2]
+        return dict(zip(names, counts, strict=True))
+
+    def _run(self, commands: Iterable[tuple[Any, ...]], transaction: bool) -> list[Any]:
+        with self._connection.pipeline(transaction=transaction) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return pipeline.execute()  # type: ignore[no-any-return]
+
+    @staticmethod
+    def get_prefix() -> str:
+        return channels.prefix()
+
+    @staticmethod
+    def _get_message_channels(request: HttpRequest | None = None, **audience: Any) -> list[str]:
+        return channels.addressed_channels(request=request, **audience)
+
+
+def _payload(message: Any) -> RedisMessage:
+    if isinstance(message, RedisMessage):
+        return message
+    if not isinstance(message, str | bytes | bytearray):
+        raise ValueError(f"a message is str or bytes, not {type(message).__name__}: encode it first, e.g. json.dumps()")
+    payload = RedisMessage(message)
+    if payload is None:
+        raise ValueError("this message is the heartbeat (WS4REDIS_HEARTBEAT), which browsers never get to see")
+    return payload

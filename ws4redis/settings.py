@@ -1,0 +1,141 @@
+"""The settings of ws4redis, read late.
+
+``ws4redis.settings.WS4REDIS_PREFIX`` follows Django's settings at each access, so ``override_settings`` works. An
+attribute that is assigned (``ws4redis.settings.WS4REDIS_PREFIX = "x"``) wins until it is deleted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from django.conf import settings as django_settings
+
+
+class Setting(NamedTuple):
+    default: Any
+    accepts: Callable[[Any], bool]
+    expected: str
+    doc: str
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _optional_text(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _path_prefix(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("/") and value.endswith("/")
+
+
+def _hook(value: Any) -> bool:
+    return value is None or callable(value) or (isinstance(value, str) and "." in value)
+
+
+def _class_or_path(value: Any) -> bool:
+    return isinstance(value, type) or (isinstance(value, str) and "." in value)
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _positive_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _seconds_or_none(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _names(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset) and all(isinstance(name, str) for name in value)
+
+
+def _names_or_hook(value: Any) -> bool:
+    return _hook(value) or _names(value)
+
+
+def _connection(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, str) and "://" in value)
+
+
+_HOOK = "None, a callable or the dotted path of one"
+
+SETTINGS: dict[str, Setting] = {
+    "WEBSOCKET_URL": Setting(
+        "/ws/",
+        _path_prefix,
+        "a path that starts and ends with a slash",
+        "Path prefix of websockets; the facility follows.",
+    ),
+    "WS4REDIS_CONNECTION": Setting(
+        {"host": "localhost", "port": 6379, "db": 0, "password": None},
+        _connection,
+        "a dict of redis-py's keyword arguments or a URL such as redis://localhost:6379/0",
+        "Where Redis is.",
+    ),
+    "WS4REDIS_PREFIX": Setting(
+        None, _optional_text, "a string or None", "Put before every channel name, with a colon."
+    ),
+    "WS4REDIS_EXPIRE": Setting(
+        3600, _seconds_or_none, "a number of seconds, 0 or None", "How long the last message of a channel is kept."
+    ),
+    "WS4REDIS_SUBSCRIBER": Setting(
+        "ws4redis.subscriber.RedisSubscriber",
+        _class_or_path,
+        "a class or the dotted path of one",
+        "The class that decides what one browser may hear and say.",
+    ),
+    "WS4REDIS_HEARTBEAT": Setting(
+        None, _optional_text, "a string or None", "Text message sent to idle browsers at least every 4 seconds."
+    ),
+    "WS4REDIS_ALLOWED_CHANNELS": Setting(
+        None, _hook, _HOOK, "f(request, channels) -> the channels of the URL that this visitor may use."
+    ),
+    "WS4REDIS_PROCESS_REQUEST": Setting(
+        None, _hook, _HOOK, "f(request) that sets request.user and request.session in place of the session cookie's."
+    ),
+    "WS4REDIS_ALLOWED_ORIGINS": Setting(
+        (),
+        _names,
+        "a list of origins or hosts such as https://example.com or .example.com",
+        "Further pages that may connect.",
+    ),
+    "WS4REDIS_SUBPROTOCOL": Setting(
+        None,
+        _names_or_hook,
+        "None, a list of names by preference, a callable or the dotted path of one",
+        "Which of the subprotocols that a browser offers is chosen.",
+    ),
+    "WS4REDIS_MAX_MESSAGE_SIZE": Setting(
+        1 << 20, _positive_int, "a number of bytes", "The largest message that a browser may send, inclusive."
+    ),
+    "WS4REDIS_OUTBOX_SIZE": Setting(
+        4 << 20, _positive_int, "a number of bytes", "What may wait for one slow browser before it is closed with 1013."
+    ),
+    "WS4REDIS_TIMEOUT": Setting(
+        5, _positive, "a number of seconds", "The longest that a publisher or a new websocket waits for Redis."
+    ),
+    "WS4REDIS_MAX_CONNECTIONS": Setting(
+        16, _positive_int, "a number of connections", "Redis connections with which one process publishes."
+    ),
+    "WS4REDIS_THREADS": Setting(
+        16, _positive_int, "a number of threads", "Threads in which the loop looks up sessions and runs the hooks."
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        setting = SETTINGS[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no setting {name!r}") from None
+    return getattr(django_settings, name, setting.default)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *SETTINGS})

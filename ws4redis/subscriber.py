@@ -1,0 +1,107 @@
+"""What one browser may hear and say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.http import HttpRequest
+from redis import Redis
+
+from ws4redis import channels
+from ws4redis.publication import Publication
+from ws4redis.redis_store import SELF, RedisStore
+
+__all__ = ["SELF", "OwnMessages", "RedisStore", "RedisSubscriber"]
+
+
+class OwnMessages:
+    """What a browser has published and not yet got back; each return is swallowed once.
+
+    Compared by content, for Redis carries no sender. Of two equal messages, one's own and somebody else's, one arrives:
+    which of the two nobody can tell.
+    """
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[bytes, bytes], int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def expect(self, channel: bytes, payload: bytes) -> None:
+        key = (channel, payload)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def forget(self, channel: bytes, payload: bytes) -> bool:
+        """One return less is expected; False where none was."""
+        key = (channel, payload)
+        count = self._counts.get(key, 0)
+        if count > 1:
+            self._counts[key] = count - 1
+        else:
+            self._counts.pop(key, None)
+        return count > 0
+
+    def others(self, publications: Iterable[Publication]) -> list[Publication]:
+        """The publications without the own ones."""
+        return [each for each in publications if not self.forget(each.channel, each.payload)]
+
+    def clear(self) -> None:
+        self._counts.clear()
+
+
+class RedisSubscriber(RedisStore):
+    """Decides to which channels one websocket listens and publishes; made for each websocket.
+
+    Set ``WS4REDIS_SUBSCRIBER`` to a subclass to change that. The loop calls ``set_pubsub_channels`` before the upgrade,
+    ``publish_message`` for each message of the browser, and ``release`` when it is gone.
+    """
+
+    subscription_channels = ["subscribe-session", "subscribe-group", "subscribe-user", "subscribe-broadcast"]  # noqa: RUF012
+    publish_channels = ["publish-session", "publish-group", "publish-user", "publish-broadcast"]  # noqa: RUF012
+
+    def __init__(self, connection: Redis) -> None:
+        super().__init__(connection)
+        self._subscriptions: list[str] = []
+        #: set by the loop where the browser shall not get its own messages back
+        self._own_messages: OwnMessages | None = None
+
+    def set_pubsub_channels(self, request: HttpRequest, channels: Sequence[str]) -> None:
+        """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
+        self._publishers.update(_resolve("publish-", request, channels))
+        self._subscriptions += _resolve("subscribe-", request, channels)
+
+    def publish_message(self, message: Any, expire: int | None = None) -> int:
+        """As ``RedisStore.publish_message``; remembers what will come back to this very browser."""
+        own, payload = self._own_messages, message.encode() if isinstance(message, str) else bytes(message)
+        if own is None:
+            return super().publish_message(message, expire)
+        returning = [name for name in self._publishers if name in self._subscriptions]
+        for name in returning:
+            own.expect(name.encode(), payload)
+        try:
+            counts = self._publish(message, expire)
+        except BaseException:
+            counts = dict.fromkeys(returning, 0)
+            raise
+        finally:
+            for name in returning:
+                if not counts[name]:
+                    own.forget(name.encode(), payload)
+        return sum(counts.values())
+
+    def release(self) -> None:
+        """The browser is gone."""
+
+
+def _resolve(prefix: str, request: HttpRequest, flags: Sequence[str]) -> list[str]:
+    facility = channels.facility_of(request.path_info)
+    identity = channels.identity_of(request)
+    return [
+        name
+        for audience in channels.AUDIENCES
+        if f"{prefix}{audience}" in flags
+        for name in channels.own_channels(audience, facility, identity)
+    ]

@@ -1,0 +1,225 @@
+"""One wire: the protocol on a descriptor, with an outbox for what the kernel does not take."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+from ws4redis.exceptions import WebSocketError
+from ws4redis.loop.outbox import Outbox, OutboxFull
+from ws4redis.protocol.frames import CloseCode, message_frame
+from ws4redis.protocol.server import ServerProtocol, State
+from ws4redis.publication import payload_frame
+
+if TYPE_CHECKING:
+    from ws4redis.loop.runtime import Runtime, Watcher
+
+#: bytes taken from the kernel at once
+_READ_SIZE = 1 << 14
+
+#: a peer that has closed its socket is noticed by the reader: no signal, no line in the log of uWSGI
+_SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
+
+
+class Owner(Protocol):
+    """Whom a websocket tells; by the loop, in no greenlet: must not block."""
+
+    def received(self, messages: list[str | bytes]) -> None:
+        """The browser gave a sign of life, and completed these messages: str is text, bytes is binary."""
+
+    def lost(self) -> None:
+        """The descriptor is closed; nothing follows."""
+
+
+class WebSocket:
+    """A browser's websocket, parked: no greenlet waits for it, the loop calls back.
+
+    Args:
+        runtime: the kind of concurrency.
+        connected: the socket, non-blocking, owned by this object from now on.
+        max_message_size: bytes that one message of the browser may have, inclusive.
+        outbox_size: bytes that may wait for the browser.
+    """
+
+    __slots__ = (
+        "_outbox",
+        "_outbox_size",
+        "_owner",
+        "_paused",
+        "_protocol",
+        "_reader",
+        "_runtime",
+        "_socket",
+        "_writer",
+        "closed",
+        "open",
+    )
+
+    def __init__(
+        self, runtime: Runtime, connected: socket.socket, max_message_size: int = 1 << 20, outbox_size: int = 4 << 20
+    ) -> None:
+        self._runtime = runtime
+        self._socket = connected
+        self._protocol = ServerProtocol(max_message_size)
+        self._outbox: Outbox | None = None
+        self._outbox_size = outbox_size
+        self._owner: Owner | None = None
+        self._reader: Watcher = runtime.watch_readable(connected.fileno())
+        self._writer: Watcher | None = None
+        self._paused = True
+        #: messages may be sent: no close frame was, in either direction
+        self.open = True
+        #: the descriptor is closed
+        self.closed = False
+
+    @property
+    def close_code(self) -> int | None:
+        return self._protocol.close_code
+
+    @property
+    def close_reason(self) -> str:
+        return self._protocol.close_reason
+
+    def start(self, owner: Owner) -> None:
+        """From now on ``owner`` is told."""
+        self._owner = owner
+        self.resume()
+
+    def resume(self) -> None:
+        """Read what the browser sends."""
+        if self._paused and not self.closed:
+            self._paused = False
+            self._reader.start(self._readable)
+
+    def pause(self) -> None:
+        """Let what the browser sends wait in the kernel."""
+        if not self._paused and not self.closed:
+            self._paused = True
+            self._reader.stop()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
+        if self.open:
+            self._transmit(data)
+
+    def send(self, message: str | bytes, binary: bool | None = None) -> None:
+        """Send one message: str as text; bytes as binary or, where ``binary`` is unset and they are UTF-8, as text.
+
+        Raises:
+            WebSocketError: the websocket is closed.
+        """
+        if not self.open:
+            raise WebSocketError("the websocket is closed")
+        if isinstance(message, str):
+            self._transmit(message_frame(message.encode() if binary else message))
+        else:
+            self._transmit(message_frame(bytes(message)) if binary else payload_frame(bytes(message)))
+
+    def ping(self) -> None:
+        self._protocol.ping()
+        self._answer()
+
+    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455, section 7.1.2)."""
+        if self.open:
+            self._protocol.close(code, reason)
+            self._answer()
+
+    def abort(self) -> None:
+        """Close the descriptor at once: watchers first, for a watcher on a closed descriptor aborts the process."""
+        if self.closed:
+            return
+        self._reader.close()
+        if self._writer is not None:
+            self._writer.close()
+        self.open = False
+        self.closed = True
+        self._outbox = None
+        self._socket.close()
+        if self._owner is not None:
+            self._owner.lost()
+            self._owner = None
+
+    # called by the loop
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._protocol.receive_eof()
+            self.abort()
+            return
+        messages = self._protocol.receive_data(data)
+        if self._owner is not None:
+            self._owner.received(messages)
+        self._answer()
+
+    def _writable(self) -> None:
+        assert self._outbox is not None and self._writer is not None
+        try:
+            self._outbox.flush(self._send)
+        except OSError:
+            self.abort()
+            return
+        if not self._outbox:
+            self._outbox = None
+            self._writer.close()
+            self._writer = None
+            self._finish()
+
+    # inside
+
+    def _answer(self) -> None:
+        """Send what the protocol has to say: pongs, pings, closes."""
+        if self._protocol.state is not State.OPEN:
+            self.open = False
+        if output := self._protocol.data_to_send():
+            self._transmit(output)
+        self._finish()
+
+    def _finish(self) -> None:
+        """Close the connection once all is said (RFC 6455, section 7.1.1: the server first)."""
+        if self.closed or self._protocol.state is not State.CLOSED or self._outbox is not None:
+            return
+        if self._protocol.peer_closed:
+            self.abort()
+            return
+        # closing now, with bytes unread, would reset the connection and destroy our close frame on its way
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.abort()
+
+    def _transmit(self, data: bytes) -> None:
+        if self.closed:
+            return
+        if self._outbox is not None:
+            self._queue(self._outbox, data, 0)
+            return
+        try:
+            sent = self._socket.send(data, _SEND_FLAGS)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.abort()
+            return
+        if sent < len(data):
+            self._outbox = Outbox(self._outbox_size)
+            self._queue(self._outbox, data, sent)
+            self._writer = self._runtime.watch_writable(self._socket.fileno())
+            self._writer.start(self._writable)
+
+    def _send(self, data: memoryview) -> int:
+        return self._socket.send(data, _SEND_FLAGS)
+
+    def _queue(self, outbox: Outbox, data: bytes, sent: int) -> None:
+        try:
+            outbox.put(data, sent)
+        except OutboxFull:
+            self.open = False
+            self._protocol.close(CloseCode.TRY_AGAIN_LATER, "too slow")
+            outbox.cut(self._protocol.data_to_send())
