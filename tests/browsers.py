@@ -21,3 +21,12 @@ def counts(site: UWSGI) -> dict[str, Any]:
 def log_in(site: UWSGI, name: str) -> str:
     """The session key of a fresh login."""
     return get(site, f"/login/{name}")
+
+
+def all_counts(site: UWSGI) -> dict[int, dict[str, Any]]:
+    """The counts of every worker, by number."""
+    found: dict[int, dict[str, Any]] = {}
+    while len(found) < site.options["workers"]:
+        answer = counts(site)
+        found[answer["worker"]] = answer
+    return found

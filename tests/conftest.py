@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chromium import chromium, open_window  # noqa: F401
 from tests.servers import ROOT, UWSGI, Valkey
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.site.settings")

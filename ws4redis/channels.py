@@ -111,11 +111,7 @@ def _listed(names: Any, audience: str) -> Iterable[Any]:
         return ()
     if names is True or isinstance(names, str):
         name = SELF if names is True else names
-        warnings.warn(
-            f"{audience}s={names!r} is deprecated: pass a list, {audience}s=[{name!r}]",
-            DeprecationWarning,
-            stacklevel=5,
-        )
+        warnings.warn(f"{audience}s={names!r} is deprecated, pass a list: [{name!r}]", DeprecationWarning, stacklevel=4)
         return (name,)
     if isinstance(names, bytes) or not isinstance(names, Iterable):
         raise ValueError(f"{audience}s must be a list of names, not {type(names).__name__}")

@@ -50,7 +50,7 @@ def check_dotted_paths(**kwargs: Any) -> list[CheckMessage]:
         if isinstance(value, str):
             try:
                 import_string(value)
-            except ImportError as error:
+            except Exception as error:
                 errors.append(
                     Error(f"{name}: {error}", hint="Until it can be imported, nobody can connect.", id="ws4redis.E003")
                 )

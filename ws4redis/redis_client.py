@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,8 +11,8 @@ import hiredis
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import (
-    BlockingConnectionPool,
     Connection,
+    ConnectionPool,
     SSLConnection,
     UnixDomainSocketConnection,
     parse_url,
@@ -51,6 +52,8 @@ def connection_options() -> tuple[type[Connection], dict[str, Any]]:
             options.pop(name, None)
     if options.pop("ssl", False):
         connection_class = SSLConnection
+    options.pop("timeout", None)
+    options.setdefault("socket_timeout", settings.WS4REDIS_TIMEOUT)
     options.setdefault("socket_connect_timeout", settings.WS4REDIS_TIMEOUT)
     # PUBLISH is not idempotent: after an error nobody knows whether Redis did it, so nothing is tried twice
     options.setdefault("retry", Retry(NoBackoff(), 0))
@@ -58,26 +61,52 @@ def connection_options() -> tuple[type[Connection], dict[str, Any]]:
     return connection_class, options
 
 
+class BoundedPool(ConnectionPool):
+    """At most ``max_connections``; who comes later waits, ``patience`` seconds at most.
+
+    Not redis-py's BlockingConnectionPool: its queue is gevent's where gevent has patched, and that belongs to the
+    thread that made it, while hooks publish from others.
+    """
+
+    def __init__(self, patience: float, **options: Any) -> None:
+        self._patience = patience
+        super().__init__(**options)
+
+    def reset(self) -> None:
+        super().reset()
+        self._room = threading.BoundedSemaphore(self.max_connections)
+
+    def get_connection(self, *args: Any, **options: Any) -> Any:
+        self._checkpid()
+        if not self._room.acquire(timeout=self._patience):
+            raise RedisConnectionError(f"all {self.max_connections} connections are busy (WS4REDIS_MAX_CONNECTIONS)")
+        return super().get_connection(*args, **options)  # releases the connection where it cannot connect
+
+    def release(self, connection: Any) -> None:
+        super().release(connection)
+        self._room.release()
+
+
 class _Shared:
     """The one client of this process; made anew when the settings that it was made from have changed."""
 
     def __init__(self) -> None:
-        self._made_from: tuple[Any, ...] = ()
-        self._client: Redis | None = None
+        self._making = threading.Lock()
+        self._made: tuple[tuple[Any, ...], Redis] | None = None
 
     def client(self) -> Redis:
         wanted = (settings.WS4REDIS_CONNECTION, settings.WS4REDIS_TIMEOUT, settings.WS4REDIS_MAX_CONNECTIONS)
-        if self._client is None or wanted != self._made_from:
-            self._client, self._made_from = _make_client(), wanted
-        return self._client
+        with self._making:
+            if self._made is None or self._made[0] != wanted:
+                self._made = (wanted, _make_client())
+            return self._made[1]
 
 
 def _make_client() -> Redis:
     connection_class, options = connection_options()
-    options.setdefault("socket_timeout", settings.WS4REDIS_TIMEOUT)
     options.setdefault("max_connections", settings.WS4REDIS_MAX_CONNECTIONS)
-    pool = BlockingConnectionPool(connection_class=connection_class, timeout=settings.WS4REDIS_TIMEOUT, **options)
-    return Redis(connection_pool=pool)
+    connection_class(**{name: value for name, value in options.items() if name != "max_connections"})  # are they valid?
+    return Redis(connection_pool=BoundedPool(settings.WS4REDIS_TIMEOUT, connection_class=connection_class, **options))
 
 
 #: ``client()`` returns the client with which this process publishes and fetches
@@ -93,8 +122,7 @@ class Subscription:
 
     def __init__(self) -> None:
         connection_class, options = connection_options()
-        # silence is normal here: no read time-out
-        options |= {"socket_timeout": None, "protocol": 3, "socket_keepalive": options.get("socket_keepalive", True)}
+        options |= {"protocol": 3, "socket_keepalive": options.get("socket_keepalive", True)}
         for name in ("max_connections", "health_check_interval"):
             options.pop(name, None)
         if connection_class is UnixDomainSocketConnection:
@@ -105,6 +133,8 @@ class Subscription:
             self._connection.connect()
             # redis-py's own parser costs some twenty times as much for each publication
             self._socket = self._connection._sock
+            # silence is normal from now on
+            self._socket.settimeout(None)
 
     def send(self, commands: Sequence[Sequence[str | bytes]]) -> None:
         with redis_errors():

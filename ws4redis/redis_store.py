@@ -65,21 +65,23 @@ class RedisStore:
             ValueError: the message is neither text nor bytes, or is the heartbeat.
             RedisUnavailable: Redis did not take it within ``WS4REDIS_TIMEOUT``.
         """
-        return sum(self._publish(message, expire).values())
+        return self._publish(message, expire)
 
     def pipeline_publish_message(
         self, message: str | bytes | RedisMessage, expire: int | None = None, transaction: bool = True
     ) -> int:
         """The same as ``publish_message``; ``transaction=False`` leaves out MULTI and EXEC."""
-        return sum(self._publish(message, expire, transaction).values())
+        return self._publish(message, expire, transaction)
 
-    def _publish(self, message: Any, expire: int | None, transaction: bool = True) -> dict[str, int]:
+    def _publish(self, message: Any, expire: int | None, transaction: bool = True) -> int:
         payload = _payload(message)
+        if not self._publishers:
+            return 0
+        return sum(self._send(payload, self._expire if expire is None else expire, transaction).values())
+
+    def _send(self, payload: RedisMessage, expire: int | None, transaction: bool) -> dict[str, int]:
+        """Returns PUBLISH's count for each channel."""
         names = list(self._publishers)
-        if expire is None:
-            expire = self._expire
-        if not names:
-            return {}
         with redis_client.redis_errors():
             if not expire or expire < 0:
                 counts = self._run([("PUBLISH", name, payload) for name in names], transaction=False)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from django.http import HttpRequest
 from redis import Redis
 
 from ws4redis import channels
 from ws4redis.publication import Publication
-from ws4redis.redis_store import SELF, RedisStore
+from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
 __all__ = ["SELF", "OwnMessages", "RedisStore", "RedisSubscriber"]
 
@@ -73,24 +72,22 @@ class RedisSubscriber(RedisStore):
         self._publishers.update(_resolve("publish-", request, channels))
         self._subscriptions += _resolve("subscribe-", request, channels)
 
-    def publish_message(self, message: Any, expire: int | None = None) -> int:
-        """As ``RedisStore.publish_message``; remembers what will come back to this very browser."""
-        own, payload = self._own_messages, message.encode() if isinstance(message, str) else bytes(message)
+    def _send(self, payload: RedisMessage, expire: int | None, transaction: bool) -> dict[str, int]:
+        """As ``RedisStore``; remembers what will come back to this very browser."""
+        own = self._own_messages
         if own is None:
-            return super().publish_message(message, expire)
+            return super()._send(payload, expire, transaction)
         returning = [name for name in self._publishers if name in self._subscriptions]
         for name in returning:
             own.expect(name.encode(), payload)
+        counts: dict[str, int] = {}
         try:
-            counts = self._publish(message, expire)
-        except BaseException:
-            counts = dict.fromkeys(returning, 0)
-            raise
+            counts = super()._send(payload, expire, transaction)
         finally:
             for name in returning:
-                if not counts[name]:
+                if not counts.get(name):
                     own.forget(name.encode(), payload)
-        return sum(counts.values())
+        return counts
 
     def release(self) -> None:
         """The browser is gone."""

@@ -1,4 +1,4 @@
-"""The door for uWSGI with gevent; the only module that knows either.
+"""The door for uWSGI; the only module that knows it.
 
 uWSGI parses the request, forks and reloads the workers and runs gevent's loop. From the upgrade on the connection is
 ours: ``uWSGIWebsocketServer.upgrade_websocket`` takes a duplicate of the descriptor and returns from the WSGI call.
@@ -14,49 +14,39 @@ if PATCHED_LATE:
 
 import _socket  # noqa: E402
 import ctypes  # noqa: E402
+import logging  # noqa: E402
 import os  # noqa: E402
+import resource  # noqa: E402
 import socket  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
 import uwsgi  # noqa: E402
-from gevent.threadpool import ThreadPool  # noqa: E402
+from redis import Redis  # noqa: E402
 
-from ws4redis import settings  # noqa: E402
-from ws4redis.loop.runtime import Result, Watcher  # noqa: E402
+from ws4redis import settings, uwsgi_options  # noqa: E402
+from ws4redis.exceptions import UpgradeRefused  # noqa: E402
+from ws4redis.gevent_runtime import GeventRuntime  # noqa: E402
+from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
 from ws4redis.websocket import WebSocket  # noqa: E402
 from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer  # noqa: E402
 
-_READ, _WRITE = 1, 2
+logger = logging.getLogger("ws4redis")
+
+#: descriptors beyond this are of no use, and a limit may be "infinite"
+_MOST_DESCRIPTORS = 1 << 20
+
+#: descriptors kept back for files, logs and the like
+_SPARE_DESCRIPTORS = 64
+
+#: how long an ending worker waits for the browsers' answers to its close frames
+_DRAIN_SECONDS = 1.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _EPOLL_CTL_DEL = 2
-
-
-class GeventRuntime:
-    """The port to gevent; used after the fork only."""
-
-    def __init__(self) -> None:
-        self._pool: ThreadPool | None = None
-
-    def watch_readable(self, descriptor: int) -> Watcher:
-        return gevent.get_hub().loop.io(descriptor, _READ)  # type: ignore[no-any-return]
-
-    def watch_writable(self, descriptor: int) -> Watcher:
-        return gevent.get_hub().loop.io(descriptor, _WRITE)  # type: ignore[no-any-return]
-
-    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
-        gevent.spawn(function, *args)
-
-    def sleep(self, seconds: float) -> None:
-        gevent.sleep(seconds)
-
-    def run_in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
-        if self._pool is None:
-            # not gevent's own pool, which resolves host names
-            self._pool = ThreadPool(settings.WS4REDIS_THREADS)
-        return self._pool.apply(function, args)  # type: ignore[no-any-return]
 
 
 _runtime = GeventRuntime()
@@ -67,7 +57,13 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
 
     runtime = _runtime
 
+    def __init__(self, redis_connection: Redis | None = None) -> None:
+        super().__init__(redis_connection)
+        _in_each_worker(_worker)
+        _at_exit(_drain)
+
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
+        _worker().check_room(self.process)
         original = uwsgi.connection_fd()
         connected = _duplicate(original)
         try:
@@ -82,6 +78,90 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
 
 
 uWSGIWebSocketServer = uWSGIWebsocketServer
+
+
+class _Worker:
+    """What one worker is told by uWSGI's options and by the system."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        verdict = uwsgi_options.judge(uwsgi.opt, PATCHED_LATE, _python_in_venv())
+        self._errors = "; ".join(verdict.errors)
+        if verdict.errors:
+            logger.critical("uWSGI cannot serve websockets with these options: %s", self._errors)
+        if verdict.warnings:
+            logger.warning("uWSGI's options should be changed: %s", "; ".join(verdict.warnings))
+        self._capacity = _raise_descriptor_limit() - _kept_back()
+        logger.info("worker %s has room for %s websockets", uwsgi.worker_id(), self._capacity)
+
+    def check_room(self, process: LoopProcess) -> None:
+        """Refuse while there still are descriptors to do so."""
+        if self._errors:
+            raise UpgradeRefused(503, "This server is not set up for websockets; its log says why.")
+        if len(process.connections) >= self._capacity:
+            raise UpgradeRefused(503, "This server has no room for more websockets.")
+
+
+_the_worker: _Worker | None = None
+
+
+def _worker() -> _Worker:
+    global _the_worker
+    if _the_worker is None or _the_worker.pid != os.getpid():
+        _the_worker = _Worker()
+    return _the_worker
+
+
+def _python_in_venv() -> bool:
+    return sys.prefix != sys.base_prefix and os.path.basename(os.path.realpath("/proc/self/exe")).startswith("python")
+
+
+def _raise_descriptor_limit() -> int:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return int(max(soft, wanted))
+
+
+def _kept_back() -> int:
+    """Requests under way, three descriptors each; the Redis connections; a loop in each thread; some more."""
+    cores = int(uwsgi.opt.get("gevent", 0))
+    redis: int = settings.WS4REDIS_MAX_CONNECTIONS
+    threads: int = settings.WS4REDIS_THREADS
+    return 3 * cores + redis + 4 * threads + _SPARE_DESCRIPTORS
+
+
+def _in_each_worker(function: Callable[[], Any]) -> None:
+    """Call it now, or after the fork where that is still to come."""
+    if uwsgi.worker_id() > 0:
+        function()
+    else:
+        uwsgi.post_fork_hook = _chain(getattr(uwsgi, "post_fork_hook", None), function)
+
+
+def _at_exit(function: Callable[[], Any]) -> None:
+    uwsgi.atexit = _chain(getattr(uwsgi, "atexit", None), function)
+
+
+def _drain() -> None:
+    """uWSGI calls this more than once, and ends the process when one call returns: each waits for the end."""
+    process = running_process()
+    if process is None:
+        return
+    process.close()
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while process.connections and time.monotonic() < deadline:
+        gevent.sleep(0.02)
+
+
+def _chain(earlier: Callable[[], Any] | None, function: Callable[[], Any]) -> Callable[[], None]:
+    def both() -> None:
+        if earlier is not None:
+            earlier()
+        function()
+
+    return both
 
 
 def _duplicate(descriptor: int) -> socket.socket:

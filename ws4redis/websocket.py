@@ -220,6 +220,9 @@ class WebSocket:
         try:
             outbox.put(data, sent)
         except OutboxFull:
-            self.open = False
-            self._protocol.close(CloseCode.TRY_AGAIN_LATER, "too slow")
-            outbox.cut(self._protocol.data_to_send())
+            if self.open:
+                self.open = False
+                self._protocol.close(CloseCode.TRY_AGAIN_LATER, "too slow")
+                data = self._protocol.data_to_send()
+            # else it is the close frame itself that found no room
+            outbox.cut(data)

@@ -6,4 +6,5 @@ urlpatterns = [
     path("counts", views.counts),
     path("login/<str:name>", views.log_in),
     path("publish", views.publish),
+    path("stacks", views.stacks),
 ]

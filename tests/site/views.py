@@ -6,6 +6,7 @@ import uwsgi
 from django.contrib.auth import login
 from django.contrib.auth.models import User
 from django.http import HttpResponse, JsonResponse
+from gevent.util import format_run_info
 
 from ws4redis.loop import process
 from ws4redis.publisher import RedisPublisher
@@ -13,7 +14,7 @@ from ws4redis.publisher import RedisPublisher
 
 def counts(request):
     """What the loop of this worker holds."""
-    loop = process._current
+    loop = process.running_process()
     return JsonResponse(
         {
             "worker": uwsgi.worker_id(),
@@ -35,3 +36,8 @@ def log_in(request, name):
 def publish(request):
     publisher = RedisPublisher(facility=request.GET["facility"], broadcast=True)
     return HttpResponse(str(publisher.publish_message(request.GET["message"])))
+
+
+def stacks(request):
+    """Where each greenlet and thread of this worker stands, to be read when a test hangs."""
+    return HttpResponse("\n".join(format_run_info(thread_stacks=True, greenlet_stacks=True)))

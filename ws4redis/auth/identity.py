@@ -25,8 +25,11 @@ def _load_session(key: str | None) -> Any:
     store = import_module(django_settings.SESSION_ENGINE).SessionStore
     session = store(key)
     if key:
-        session.get("")  # loads it; engines drop a key that they do not know
-    return session if key and session.session_key else store()
+        session.get("")  # loads it
+        # engines drop a key that they do not know, replace it, or call a forged one modified
+        if session.session_key == key and not session.modified:
+            return session
+    return store()
 
 
 def _user(request: HttpRequest) -> Any:

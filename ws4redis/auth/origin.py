@@ -42,9 +42,11 @@ def _host(request: HttpRequest) -> str:
 
 
 def _is_trusted(origin: str, host: str) -> bool:
+    if not origin.isascii() or not origin.isprintable() or " " in origin:
+        return False  # urlsplit would drop some of it silently
     try:
         parts = urlsplit(origin)
-        name, port = (parts.hostname or "").lower(), parts.port
+        name, port = (parts.hostname or "").lower().removesuffix("."), parts.port
     except ValueError:
         return False
     if not name or parts.scheme not in _DEFAULT_PORTS:
@@ -78,9 +80,9 @@ def _matches(origin: SplitResult, name: str, origin_port: str, allowed: str) -> 
     scheme, separator, place = allowed.rpartition("://")
     if separator and scheme != origin.scheme:
         return False
-    allowed_name, allowed_port = split_domain_port(place)
+    allowed_name, allowed_port = split_domain_port(place.removeprefix("*"))
     if separator and (allowed_port or _DEFAULT_PORTS.get(scheme)) != origin_port:
         return False
     if not separator and allowed_port and allowed_port != origin_port:
         return False
-    return bool(allowed_name) and is_same_domain(name, allowed_name.removeprefix("*"))
+    return bool(allowed_name) and is_same_domain(name, allowed_name)

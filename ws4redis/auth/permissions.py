@@ -36,11 +36,14 @@ def allowed_channels(request: HttpRequest, channels: list[str]) -> list[str]:
     allowed = callback(request, channels)
     if allowed is None:
         _warn_once(
-            f"{callback.__module__}.{callback.__qualname__} returned None, which leaves all requested channels allowed; "
-            "let it return a list"
+            f"{_name(callback)} returned None, which leaves all requested channels allowed; let it return a list"
         )
         return channels
     return list(allowed)
+
+
+def _name(callback: Callable[..., Any]) -> str:
+    return f"{callback.__module__}.{callback.__qualname__}" if hasattr(callback, "__qualname__") else repr(callback)
 
 
 def _warn_once(text: str) -> None:

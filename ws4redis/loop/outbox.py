@@ -35,21 +35,22 @@ class Outbox:
         """Let ``data`` wait, of which ``sent`` bytes are gone already (only where nothing else waits).
 
         Raises:
-            OutboxFull: there is no room; what was waiting still is.
+            OutboxFull: there is no room. What was waiting still is; of ``data`` only what is begun, for it must end.
         """
-        if self._size + len(data) - sent > self._limit:
+        full = self._size + len(data) - sent > self._limit
+        if sent or not full:
+            if not self._chunks:
+                self._sent = sent
+            self._chunks.append(data)
+            self._size += len(data) - sent
+        if full:
             raise OutboxFull
-        if not self._chunks:
-            self._sent = sent
-        self._chunks.append(data)
-        self._size += len(data) - sent
 
     def cut(self, last_words: bytes) -> None:
         """Drop whatever is not begun, and let ``last_words`` follow what is; regardless of the limit."""
-        self._chunks = deque([self._chunks[0]] if self._chunks else [])
-        self._size = len(self._chunks[0]) - self._sent if self._chunks else 0
-        self._chunks.append(last_words)
-        self._size += len(last_words)
+        begun = [self._chunks[0]] if self._sent else []
+        self._chunks = deque([*begun, last_words])
+        self._size = sum(map(len, self._chunks)) - self._sent
 
     def flush(self, send: Callable[[memoryview], int]) -> None:
         """Send until all is gone or ``send`` raises ``BlockingIOError``, which is swallowed."""

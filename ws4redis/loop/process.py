@@ -77,7 +77,13 @@ def loop_process(runtime: Runtime) -> LoopProcess:
     """The loop of this process, started at the first call after the fork."""
     global _current
     with _starting:
-        if _current is None or _current.pid != os.getpid():
-            _current = LoopProcess(runtime)
-            _current.start()
-        return _current
+        process = running_process()
+        if process is None:
+            process = _current = LoopProcess(runtime)
+            process.start()
+        return process
+
+
+def running_process() -> LoopProcess | None:
+    """The loop of this process, where one was started."""
+    return _current if _current is not None and _current.pid == os.getpid() else None

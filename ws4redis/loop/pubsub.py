@@ -114,13 +114,12 @@ class PubSub:
     def _flush(self) -> None:
         """Send what has gathered; by one greenlet at a time, lest two commands mix."""
         try:
-            while self._outgoing and self._subscription is not None:
+            while self._outgoing and (subscription := self._subscription) is not None:
                 commands, self._outgoing = self._outgoing, []
                 try:
-                    self._subscription.send(commands)
+                    subscription.send(commands)
                 except RedisUnavailable:
-                    self._subscription.close()  # the reader notices
-                    return
+                    subscription.close()  # the reader notices
         finally:
             self._flushing = False
 

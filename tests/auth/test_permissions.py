@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.test import RequestFactory, override_settings
+
+import tests.django_setup  # noqa: F401
+from ws4redis.auth.permissions import allowed_channels, hook
+
+FLAGS = ["subscribe-user", "publish-broadcast"]
+
+
+def only_listening(request: HttpRequest, channels: list[str]) -> list[str]:
+    return [each for each in channels if each.startswith("subscribe-")]
+
+
+def forgetful(request: HttpRequest, channels: list[str]) -> None:
+    pass
+
+
+def denying(request: HttpRequest, channels: list[str]) -> list[str]:
+    raise PermissionDenied("not you")
+
+
+def broken(request: HttpRequest, channels: list[str]) -> Any:
+    return request.no_such_attribute  # type: ignore[attr-defined]
+
+
+class Policy:
+    def __call__(self, request: HttpRequest, channels: list[str]) -> None:
+        pass
+
+    def method(self, request: HttpRequest, channels: list[str]) -> None:
+        pass
+
+
+def allowed(callback: Any) -> Any:
+    with override_settings(WS4REDIS_ALLOWED_CHANNELS=callback):
+        return allowed_channels(RequestFactory().get("/ws/a"), list(FLAGS))
+
+
+# hook, what it leaves
+RESULTS: list[tuple[Any, list[str]]] = [
+    (None, FLAGS),
+    (only_listening, ["subscribe-user"]),
+    (f"{__name__}.only_listening", ["subscribe-user"]),
+    (lambda request, channels: channels, FLAGS),
+    (lambda request, channels: [], []),
+    (lambda request, channels: tuple(channels), FLAGS),
+    (lambda request, channels: (each for each in channels), FLAGS),
+    (lambda request, channels: {"subscribe-user"}, ["subscribe-user"]),
+    (lambda request, channels: ["subscribe-broadcast"], ["subscribe-broadcast"]),
+]
+
+
+@pytest.mark.parametrize(("callback", "flags"), RESULTS)
+def test_what_the_hook_leaves(callback: Any, flags: list[str]) -> None:
+    assert allowed(callback) == flags
+
+
+# hook, what is raised
+REFUSALS: list[tuple[Any, type[Exception]]] = [
+    (denying, PermissionDenied),
+    (f"{__name__}.denying", PermissionDenied),
+    (broken, AttributeError),
+    (f"{__name__}.broken", AttributeError),
+    (f"{__name__}.no_such_hook", ImportError),
+    ("no_such_module.hook", ImportError),
+    ("hook", ImportError),
+    (lambda request, channels: 5, TypeError),
+    (lambda request, channels: False, TypeError),
+    (lambda request: [], TypeError),
+    (5, TypeError),
+]
+
+
+@pytest.mark.parametrize(("callback", "error"), REFUSALS)
+def test_a_hook_that_fails_refuses(callback: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        allowed(callback)
+
+
+# hook that returns nothing, how the warning names it
+NAMED: list[tuple[Callable[[], Any], str]] = [
+    (lambda: forgetful, f"{__name__}.forgetful"),
+    (lambda: f"{__name__}.forgetful_by_path", f"{__name__}.forgetful_by_path"),
+    (lambda: Policy().method, f"{__name__}.Policy.method"),
+    (Policy, "Policy"),
+    (lambda: functools.partial(forgetful), "forgetful"),
+]
+
+
+def forgetful_by_path(request: HttpRequest, channels: list[str]) -> None:
+    pass
+
+
+@pytest.mark.parametrize(("make", "name"), NAMED)
+def test_a_hook_that_returns_nothing_leaves_all_and_is_named_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any], name: str
+) -> None:
+    monkeypatch.setattr("ws4redis.auth.permissions._warned", set())
+    callback = make()
+    for _ in range(3):
+        assert allowed(callback) == FLAGS
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("django.request", logging.WARNING)
+    assert "WS4REDIS_ALLOWED_CHANNELS" in record.getMessage()
+    assert name in record.getMessage()
+
+
+@pytest.mark.parametrize("name", ["WS4REDIS_PROCESS_REQUEST", "WS4REDIS_ALLOWED_CHANNELS"])
+def test_hooks(name: str) -> None:
+    assert hook(name) is None
+    for value in (denying, f"{__name__}.denying"):
+        with override_settings(**{name: value}):
+            assert hook(name) is denying
+    with override_settings(**{name: "no_such_module.hook"}), pytest.raises(ImportError):
+        hook(name)

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from ws4redis.loop.hub import Bundle, Hub
+from ws4redis.publication import Publication
+
+
+class Listener:
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.deliveries: list[list[tuple[bytes, bytes]]] = []
+        self.then = then
+        self.bundles: list[Bundle] = []
+
+    def deliver(self, bundles: Sequence[Bundle]) -> None:
+        self.bundles += bundles
+        self.deliveries.append([(each.channel, each.payload) for bundle in bundles for each in bundle.publications])
+        self.then()
+
+
+def publications(*pairs: tuple[bytes, bytes]) -> list[Publication]:
+    return [Publication(channel, payload) for channel, payload in pairs]
+
+
+@pytest.fixture
+def pauses() -> list[None]:
+    return []
+
+
+@pytest.fixture
+def hub(pauses: list[None]) -> Hub:
+    return Hub(pause=lambda: pauses.append(None))
+
+
+# steps (who, joins or leaves, channels, the channels that are new or empty by it), channels at the end
+MEMBERSHIPS = [
+    ([(0, "join", [b"a", b"b"], [b"a", b"b"])], {b"a", b"b"}),
+    ([(0, "join", [b"a"], [b"a"]), (1, "join", [b"a", b"b"], [b"b"])], {b"a", b"b"}),
+    ([(0, "join", [b"a"], [b"a"]), (0, "join", [b"a"], [])], {b"a"}),
+    ([(0, "join", [b"a"], [b"a"]), (0, "leave", [b"a"], [b"a"])], set()),
+    ([(0, "join", [b"a"], [b"a"]), (1, "join", [b"a"], []), (0, "leave", [b"a"], [])], {b"a"}),
+    ([(0, "join", [b"a"], [b"a"]), (1, "leave", [b"a"], [])], {b"a"}),
+    ([(0, "leave", [b"a"], [])], set()),
+    ([(0, "join", [b"a"], [b"a"]), (0, "leave", [b"a"], [b"a"]), (0, "leave", [b"a"], [])], set()),
+    ([(0, "join", [b"a", b"a"], [b"a"]), (0, "leave", [b"a", b"a"], [b"a"])], set()),
+]
+
+
+@pytest.mark.parametrize(("steps", "channels"), MEMBERSHIPS)
+def test_channels_that_are_new_or_empty(hub: Hub, steps: list, channels: set[bytes]) -> None:
+    members = [Listener(), Listener()]
+    for who, step, names, changed in steps:
+        assert getattr(hub, step)(members[who], names) == changed
+    assert set(hub.channels) == channels
+
+
+def test_members_get_their_channels_in_one_delivery(hub: Hub) -> None:
+    both, one, none = Listener(), Listener(), Listener()
+    hub.join(both, [b"a", b"b"])
+    hub.join(one, [b"b"])
+    hub.join(none, [b"c"])
+    hub.deliver(publications((b"a", b"1"), (b"b", b"2"), (b"a", b"3"), (b"x", b"4"), (b"b", b"5")))
+    assert [sorted(each) for each in both.deliveries] == [[(b"a", b"1"), (b"a", b"3"), (b"b", b"2"), (b"b", b"5")]]
+    assert one.deliveries == [[(b"b", b"2"), (b"b", b"5")]]
+    assert none.deliveries == []
+
+
+def test_the_order_within_a_channel_is_kept(hub: Hub) -> None:
+    member = Listener()
+    hub.join(member, [b"a", b"b"])
+    for batch in range(3):
+        numbers = [str(10 * batch + number).encode() for number in range(10)]
+        hub.deliver(publications(*[(channel, number) for number in numbers for channel in (b"a", b"b")]))
+    for channel in (b"a", b"b"):
+        got = [int(payload) for batch in member.deliveries for name, payload in batch if name == channel]
+        assert got == list(range(30))
+
+
+@pytest.mark.parametrize("channels", [[b"a"], [b"a", b"b"]])
+def test_members_share_the_bytes(hub: Hub, channels: list[bytes]) -> None:
+    first, second = Listener(), Listener()
+    hub.join(first, channels)
+    hub.join(second, channels)
+    hub.deliver(publications(*[(channel, b"1") for channel in channels], (b"a", b"2")))
+    assert first.bundles == second.bundles
+    assert first.bundles[0].frames == b"\x81\x011\x81\x012"
+    assert all(one.frames is other.frames for one, other in zip(first.bundles, second.bundles, strict=True))
+
+
+def test_nothing_to_deliver(hub: Hub) -> None:
+    hub.deliver([])
+    hub.deliver(publications((b"a", b"1")))
+    assert hub.channels == []
+
+
+def test_a_member_may_leave_or_join_in_the_middle(hub: Hub) -> None:
+    """A member that fails to send leaves at once; the others get theirs all the same."""
+    members: list[Listener] = []
+    late = Listener()
+
+    def leave_and_let_another_come() -> None:
+        for each in members:
+            hub.leave(each, [b"a"])
+        hub.join(late, [b"a"])
+
+    members += [Listener(leave_and_let_another_come) for _ in range(3)]
+    for each in members:
+        hub.join(each, [b"a"])
+    hub.deliver(publications((b"a", b"1")))
+    assert [each.deliveries for each in members] == [[[(b"a", b"1")]]] * 3
+    hub.deliver(publications((b"a", b"2")))
+    assert late.deliveries == [[(b"a", b"2")]]
+
+
+@pytest.mark.parametrize(("members", "expected"), [(1, 0), (256, 0), (257, 1), (513, 2)])
+@pytest.mark.parametrize("channels", [[b"a"], [b"a", b"b"]])
+def test_a_long_fan_out_lets_others_run(
+    hub: Hub, pauses: list[None], members: int, expected: int, channels: list[bytes]
+) -> None:
+    for _ in range(members):
+        hub.join(Listener(), channels)
+    hub.deliver(publications(*[(channel, b"1") for channel in channels]))
+    assert len(pauses) == expected

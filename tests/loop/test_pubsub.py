@@ -1,0 +1,342 @@
+"""The subscription against a real Valkey, in threads."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from tests.servers import Valkey, wait_for
+from ws4redis import settings
+from ws4redis.exceptions import RedisUnavailable
+from ws4redis.loop.pubsub import PubSub
+from ws4redis.publication import Publication
+
+
+class Stopped(BaseException):
+    """The test is over: PubSub itself runs as long as its process."""
+
+
+class Threads:
+    """A runtime of threads, as far as PubSub needs one."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.errors: list[BaseException] = []
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        threading.Thread(target=self._run, args=(function, *args), daemon=True).start()
+
+    def _run(self, function: Callable[..., Any], *args: Any) -> None:
+        try:
+            function(*args)
+        except Stopped:
+            pass
+        except BaseException as error:
+            self.errors.append(error)
+
+    def sleep(self, seconds: float) -> None:
+        if self.stopped:
+            raise Stopped
+        time.sleep(seconds)
+
+
+class Listener:
+    """Owns a PubSub; what it is told is in ``log``, in order."""
+
+    def __init__(self, *channels: bytes) -> None:
+        self.channels = set(channels)
+        self.log: list[tuple[Any, ...]] = []
+        self.restorations = 0
+        self.runtime = Threads()
+        self.pubsub = PubSub(self.runtime, lambda: sorted(self.channels), self.deliver, self.restored)  # type: ignore[arg-type]
+        self.pubsub.start()
+        self.wait(1)
+
+    def deliver(self, publications: list[Publication]) -> None:
+        self.log += [(each.channel, each.payload) for each in publications]
+
+    def restored(self) -> None:
+        self.restorations += 1
+
+    def wait(self, restorations: int) -> None:
+        wait_for(lambda: self.restorations >= restorations, f"restored() for the {restorations}. time")
+
+    def subscribe(self, *channels: bytes) -> None:
+        self.channels.update(channels)
+        self.pubsub.subscribe(channels)
+
+    def unsubscribe(self, *channels: bytes) -> None:
+        self.channels.difference_update(channels)
+        self.pubsub.unsubscribe(channels)
+
+    def fetch(self, *channels: bytes) -> Any:
+        return self.pubsub.fetch(channels, lambda values: self.log.append(("fetched", *values)))
+
+    def expect(self, *log: tuple[Any, ...]) -> None:
+        """Exactly this has been told since the last time."""
+        wait_for(lambda: len(self.log) >= len(log), f"{log}")
+        assert self.log == list(log)
+        self.log.clear()
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[..., Listener]]:
+    listeners: list[Listener] = []
+
+    def make(*channels: bytes) -> Listener:
+        listeners.append(Listener(*channels))
+        return listeners[-1]
+
+    yield make
+    for listener in listeners:
+        listener.runtime.stopped = True
+        if listener.pubsub._subscription is not None:
+            listener.pubsub._subscription.close()
+        assert listener.runtime.errors == []
+
+
+@pytest.fixture
+def client(redis_server: Valkey, settings_of_redis: None) -> Iterator[redis.Redis]:
+    with redis_server.client() as client:
+        client.flushdb()
+        yield client
+
+
+@pytest.fixture
+def own_server() -> Iterator[Valkey]:
+    """A Redis that the test may stop."""
+    with Valkey() as server:
+        settings.WS4REDIS_CONNECTION = server.url
+        yield server
+    del settings.WS4REDIS_CONNECTION
+
+
+def listeners_of(client: redis.Redis, channel: bytes, count: int) -> None:
+    wait_for(lambda: client.pubsub_numsub(channel) == [(channel, count)], f"{count} listeners of {channel!r}")
+
+
+def test_what_is_wanted_at_the_start_is_subscribed(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    listener = listen(b"a", b"b")
+    for channel in ("a", "b", "c"):
+        client.publish(channel, "hi")
+    listener.expect((b"a", b"hi"), (b"b", b"hi"))
+
+
+def test_subscribe_and_unsubscribe(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    listener = listen()
+    listener.subscribe(b"a")
+    listener.subscribe(b"b", b"c")
+    listener.subscribe()
+    listeners_of(client, b"c", 1)
+    listener.unsubscribe(b"a", b"c")
+    listener.unsubscribe()
+    listeners_of(client, b"c", 0)
+    assert [client.publish(channel, "hi") for channel in ("a", "b", "c")] == [0, 1, 0]
+    listener.expect((b"b", b"hi"))
+
+
+def test_publications_come_in_order(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    listener = listen(b"a", b"b")
+    expected = [(b"ab"[number % 2 :][:1], str(number).encode()) for number in range(2000)]
+    with client.pipeline(transaction=False) as pipeline:
+        for channel, payload in expected:
+            pipeline.publish(channel, payload)
+        pipeline.execute()
+    listener.expect(*expected)
+
+
+PAYLOADS = [b"", b"\x00\r\n$1\r\n", b"\xff\xfe", b"message", b"x" * (3 << 20)]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: repr(payload[:10]))
+def test_payloads_are_unchanged(listen: Callable[..., Listener], client: redis.Redis, payload: bytes) -> None:
+    listener = listen(b"a")
+    client.publish("a", payload)
+    listener.expect((b"a", payload))
+
+
+def test_fetch(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    client.mset({"a": b"\xff", "c": ""})
+    listener = listen()
+    listener.fetch(b"a", b"b", b"c")
+    listener.expect(("fetched", b"\xff", None, b""))
+
+
+def test_the_answer_comes_at_a_known_point(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    """What is delivered before the answer is at most as new as the answer, what follows is newer."""
+    listener = listen(b"a")
+
+    def publish(numbers: range) -> None:
+        for number in numbers:
+            client.pipeline().set("a", number).publish("a", number).execute()
+
+    publish(range(1))
+    publishing = threading.Thread(target=publish, args=(range(1, 1000),))
+    publishing.start()
+    asked = 0
+    while publishing.is_alive():
+        listener.fetch(b"a")
+        asked += 1
+        time.sleep(0.001)
+    publishing.join()
+    wait_for(lambda: len(listener.log) >= 1000 + asked, "all publications and answers")
+    last = b"0"
+    for channel, payload in listener.log:
+        if channel == "fetched":
+            assert payload == last
+        else:
+            assert int(payload) == int(last) + 1 or payload == b"0"
+            last = payload
+
+
+def test_cancelled_questions_are_not_answered(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    client.mset({"a": "1", "b": "2"})
+    listener = listen()
+    client.client_pause(200, all=True)
+    listener.fetch(b"a").cancel()
+    listener.fetch(b"b")
+    listener.expect(("fetched", b"2"))
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.getMessage().split(",")[0] for each in caplog.records if each.levelno >= logging.WARNING]
+
+
+def test_a_killed_connection_comes_back(
+    listen: Callable[..., Listener], client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(b"a")
+    for number in (2, 3):
+        client.client_kill_filter(_type="pubsub")
+        listener.wait(number)
+        listener.subscribe(b"b")
+        listener.fetch(b"c")
+        listener.expect(("fetched", None))
+        assert [client.publish(channel, "hi") for channel in ("a", "b")] == [1, 1]
+        listener.expect((b"a", b"hi"), (b"b", b"hi"))
+    assert messages(caplog) == ["Redis is away", "Redis is back"] * 2
+
+
+def test_redis_goes_and_comes_back(
+    own_server: Valkey, listen: Callable[..., Listener], caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(b"a", b"left")
+    own_server.stop()
+    wait_for(lambda: messages(caplog), "the warning")
+    listener.subscribe(b"b")
+    listener.unsubscribe(b"left")
+    listener.fetch(b"a")
+    listener.fetch(b"cancelled").cancel()
+    listener.fetch(b"b")
+    time.sleep(0.5)  # some tries in vain
+    assert (messages(caplog), listener.log, listener.restorations) == (["Redis is away"], [], 1)
+    own_server.start()
+    listener.wait(2)
+    listener.expect(("fetched", None), ("fetched", None))
+    with own_server.client() as client:
+        assert [client.publish(channel, "hi") for channel in ("a", "b", "left")] == [1, 1, 0]
+    listener.expect((b"a", b"hi"), (b"b", b"hi"))
+    time.sleep(0.2)
+    assert listener.restorations == 2
+    assert messages(caplog) == ["Redis is away", "Redis is back"], "one line at the loss and one at the return"
+
+
+def test_what_redis_had_not_answered_is_asked_again(own_server: Valkey, listen: Callable[..., Listener]) -> None:
+    listener = listen(b"a")
+    own_server.send_signal(signal.SIGSTOP)
+    listener.fetch(b"a")
+    cancelled = listener.fetch(b"a")
+    time.sleep(0.1)
+    cancelled.cancel()
+    own_server.stop(signal.SIGKILL)
+    own_server.start()
+    listener.wait(2)
+    listener.expect(("fetched", None))
+
+
+def test_redis_is_away_at_the_start(own_server: Valkey, caplog: pytest.LogCaptureFixture) -> None:
+    own_server.stop()
+    told: list[list[Any]] = []
+    runtime = Threads()
+    restored = threading.Event()
+    pubsub = PubSub(runtime, lambda: [b"a"], lambda _: None, restored.set)  # type: ignore[arg-type]
+    pubsub.fetch([b"a"], told.append)
+    pubsub.start()
+    wait_for(lambda: messages(caplog), "the warning")
+    own_server.start()
+    wait_for(lambda: told, "the answer")
+    assert restored.is_set()
+    assert told == [[None]]
+    assert messages(caplog) == ["Redis is away", "Redis is back"]
+    runtime.stopped = True
+    pubsub._subscription.close()  # type: ignore[union-attr]
+
+
+def test_many_channels_are_subscribed_again(
+    listen: Callable[..., Listener], client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(*[b"channel:%04d" % number for number in range(2500)])
+    client.config_resetstat()
+    client.client_kill_filter(_type="pubsub")
+    listener.wait(2)
+    assert client.publish("channel:0000", "hi") == client.publish("channel:2499", "hi") == 1
+    listener.expect((b"channel:0000", b"hi"), (b"channel:2499", b"hi"))
+    assert len(client.pubsub_channels("channel:*")) == 2500
+    assert client.info("commandstats")["cmdstat_subscribe"]["calls"] == 3, "1,000 at once"
+
+
+def test_a_refused_command_is_no_end(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    """Redis answers with an error while it loads or where an ACL forbids: the subscription starts again."""
+    listener = listen(b"a")
+    listener.pubsub.fetch([], lambda _: None).cancel()  # MGET without a key is an error
+    listener.wait(2)
+    client.publish("a", "hi")
+    listener.expect((b"a", b"hi"))
+
+
+def test_a_callback_that_fails_is_no_end(
+    listen: Callable[..., Listener], client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(b"a")
+
+    def fail(values: list[bytes | None]) -> None:
+        raise LookupError("on purpose")
+
+    listener.pubsub.fetch([b"a"], fail)
+    listener.wait(2)
+    client.publish("a", "hi")
+    listener.expect((b"a", b"hi"))
+    assert any(each.exc_info for each in caplog.records), "the log says why"
+
+
+def test_the_loss_is_noticed_while_a_command_is_sent() -> None:
+    """Redis takes no more, the sender waits; then the reader is the first to see the end. Made by hand: who is first
+    is chance with a real Redis."""
+    spawned: list[Callable[[], Any]] = []
+    runtime = Threads()
+    runtime.spawn = lambda function, *args: spawned.append(function)  # type: ignore[method-assign]
+    pubsub = PubSub(runtime, lambda: [], lambda _: None, lambda: None)  # type: ignore[arg-type]
+
+    class Ending:
+        closed = 0
+
+        def send(self, commands: Any) -> None:
+            pubsub._lost(RedisUnavailable("gone"))
+            raise RedisUnavailable("gone")
+
+        def close(self) -> None:
+            self.closed += 1
+
+    pubsub._subscription = ending = Ending()  # type: ignore[assignment]
+    pubsub.subscribe([b"a"])
+    (flush,) = spawned
+    flush()
+    assert ending.closed
+    assert pubsub._subscription is None

@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import warnings
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.http import HttpRequest, QueryDict
+from django.test import RequestFactory, override_settings
+
+import tests.django_setup  # noqa: F401
+from ws4redis.channels import (
+    SELF,
+    Identity,
+    addressed_channels,
+    audience_channel,
+    broadcast_channel,
+    facility_of,
+    flags_of,
+    identity_of,
+    own_channels,
+)
+
+
+class Session(dict):  # type: ignore[type-arg]
+    def __init__(self, key: str | None, **values: Any) -> None:
+        super().__init__({f"ws4redis:{name}": value for name, value in values.items()})
+        self.session_key = key
+
+
+def request_of(visitor: str) -> HttpRequest:
+    request = RequestFactory().get("/")
+    john = SimpleNamespace(is_authenticated=True, get_username=lambda: "john")
+    anonymous = SimpleNamespace(is_authenticated=False, get_username=lambda: "")
+    visitors: dict[str, dict[str, Any]] = {
+        "john": {"user": john, "session": Session("key", memberof=["chatusers", "writers"])},
+        "without groups": {"user": john, "session": Session("key")},
+        "without session": {"user": john},
+        "None as session": {"user": john, "session": None},
+        "anonymous": {"user": anonymous, "session": Session("key", memberof=["chatusers"])},
+        "without key": {"user": anonymous, "session": Session(None)},
+        "None": {"user": None, "session": None},
+        "bare": {},
+    }
+    for name, value in visitors[visitor].items():
+        setattr(request, name, value)
+    return request
+
+
+# names
+
+# prefix, audience, name, facility, channel
+NAMES = [
+    (None, "broadcast", None, "foobar", "broadcast:foobar"),
+    ("", "broadcast", None, "foobar", "broadcast:foobar"),
+    ("ws", "broadcast", None, "foobar", "ws:broadcast:foobar"),
+    (None, "user", "john", "foobar", "user:john:foobar"),
+    ("ws", "user", "john", "foobar", "ws:user:john:foobar"),
+    ("ws", "group", "chatters", "foobar", "ws:group:chatters:foobar"),
+    ("ws", "session", "wnqd0", "foobar", "ws:session:wnqd0:foobar"),
+    (None, "user", "john@example.com", "foobar", "user:john@example.com:foobar"),
+    (None, "user", 7, "foobar", "user:7:foobar"),
+    (None, "group", "größe", "a/b:c/", "group:größe:a/b:c/"),
+    (None, "broadcast", None, "消息 🎉", "broadcast:消息 🎉"),
+    (None, "broadcast", None, "", "broadcast:"),
+    ("a:b", "group", "c:d", "e:f", "a:b:group:c:d:e:f"),
+    (None, "user", "{facility}", "%s", "user:{facility}:%s"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "audience", "name", "facility", "channel"), NAMES)
+def test_names(prefix: str | None, audience: str, name: Any, facility: str, channel: str) -> None:
+    with override_settings(WS4REDIS_PREFIX=prefix):
+        if audience == "broadcast":
+            assert broadcast_channel(facility) == channel
+            assert addressed_channels(facility, broadcast=True) == [channel]
+        else:
+            assert audience_channel(audience, name, facility) == channel
+            assert addressed_channels(facility, **{f"{audience}s": [name]}) == [channel]  # type: ignore[arg-type]
+
+
+# who a request stands for
+
+IDENTITIES = [
+    ("john", Identity("john", ("chatusers", "writers"), "key")),
+    ("without groups", Identity("john", (), "key")),
+    ("without session", Identity("john")),
+    ("None as session", Identity("john")),
+    ("anonymous", Identity(session_key="key")),
+    ("without key", Identity()),
+    ("None", Identity()),
+    ("bare", Identity()),
+]
+
+
+@pytest.mark.parametrize(("visitor", "identity"), IDENTITIES)
+def test_identities(visitor: str, identity: Identity) -> None:
+    assert identity_of(request_of(visitor)) == identity
+
+
+def test_nobody_is_nobody() -> None:
+    assert identity_of(None) == Identity()
+
+
+# audience, identity, channels
+OWN_CHANNELS = [
+    ("broadcast", Identity(), ["broadcast:news"]),
+    ("user", Identity(), []),
+    ("group", Identity(), []),
+    ("session", Identity(), []),
+    ("user", Identity("john", ("a", "b"), "key"), ["user:john:news"]),
+    ("group", Identity("john", ("a", "", "b"), "key"), ["group:a:news", "group:b:news"]),
+    ("session", Identity("john", ("a", "b"), "key"), ["session:key:news"]),
+]
+
+
+@pytest.mark.parametrize(("audience", "identity", "channels"), OWN_CHANNELS)
+def test_own_channels(audience: str, identity: Identity, channels: list[str]) -> None:
+    assert own_channels(audience, "news", identity) == channels
+
+
+# whom a publisher addresses
+
+# audiences, channels without the facility
+ADDRESSED = [
+    ({}, []),
+    ({"broadcast": True}, ["broadcast"]),
+    ({"broadcast": False}, []),
+    ({"broadcast": 1}, []),
+    ({"users": ["john", "mary"]}, ["user:john", "user:mary"]),
+    ({"users": ("john",), "groups": ("a",), "sessions": ("key",)}, ["group:a", "user:john", "session:key"]),
+    (
+        {"sessions": ["key"], "users": ["john"], "groups": ["b", "a"], "broadcast": True},
+        ["broadcast", "group:b", "group:a", "user:john", "session:key"],
+    ),
+    ({"users": ["john", "mary", "john"]}, ["user:john", "user:mary"]),
+    ({"users": [7, "7"]}, ["user:7"]),
+    ({"users": {"john"}}, ["user:john"]),
+    ({"users": frozenset({"john"})}, ["user:john"]),
+    ({"users": (name for name in ("john", "mary"))}, ["user:john", "user:mary"]),
+    ({"users": {"john": 1}.keys()}, ["user:john"]),
+    ({"users": [], "groups": (), "sessions": set()}, []),
+    ({"users": None, "groups": False, "sessions": None}, []),
+]
+
+
+@pytest.mark.parametrize(("audiences", "channels"), ADDRESSED)
+def test_addressed_channels(audiences: dict[str, Any], channels: list[str]) -> None:
+    assert addressed_channels("news", **audiences) == [f"{channel}:news" for channel in channels]
+
+
+ALL_SELF = {"users": [SELF], "groups": [SELF], "sessions": [SELF]}
+
+# audiences, visitor, channels without the facility
+SELVES = [
+    (ALL_SELF, "john", ["group:chatusers", "group:writers", "user:john", "session:key"]),
+    ({"groups": [SELF, "chatusers", "guests"]}, "john", ["group:chatusers", "group:writers", "group:guests"]),
+    ({"users": ["mary", SELF, "john"]}, "john", ["user:mary", "user:john"]),
+    (ALL_SELF, "without groups", ["user:john", "session:key"]),
+    (ALL_SELF, "without session", ["user:john"]),
+    (ALL_SELF, "None as session", ["user:john"]),
+    (ALL_SELF, "anonymous", ["session:key"]),
+    (ALL_SELF, "without key", []),
+    (ALL_SELF, "None", []),
+    (ALL_SELF, "bare", []),
+    ({"users": [SELF, "mary"], "broadcast": True}, "bare", ["broadcast", "user:mary"]),
+]
+
+
+@pytest.mark.parametrize(("audiences", "visitor", "channels"), SELVES)
+def test_self(audiences: dict[str, Any], visitor: str, channels: list[str]) -> None:
+    got = addressed_channels("news", request=request_of(visitor), **audiences)
+    assert got == [f"{channel}:news" for channel in channels]
+
+
+@pytest.mark.parametrize("audience", ["users", "groups", "sessions"])
+def test_self_without_a_request(audience: str) -> None:
+    with pytest.raises(ValueError, match="request"):
+        addressed_channels("news", **{audience: ["one", SELF]})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "audiences", [{"broadcast": True}, {"users": ["john"]}, {"groups": (name for name in "ab")}, {"sessions": True}]
+)
+def test_a_missing_facility(audiences: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="facility"):
+        addressed_channels(**audiences)
+
+
+@pytest.mark.parametrize("value", [b"john", 5, 1.5, object(), len], ids=type)
+@pytest.mark.parametrize("audience", ["users", "groups", "sessions"])
+def test_what_is_no_list(audience: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{audience} must be a list"):
+        addressed_channels("news", **{audience: value})
+
+
+# what was allowed before 0.4.0
+
+# audience, value, visitor, channels without the facility
+LEGACY = [
+    ("users", True, "john", ["user:john"]),
+    ("groups", True, "john", ["group:chatusers", "group:writers"]),
+    ("sessions", True, "john", ["session:key"]),
+    ("users", True, "bare", []),
+    ("users", "mary", "john", ["user:mary"]),
+    ("groups", "guests", "john", ["group:guests"]),
+    ("sessions", "other", "john", ["session:other"]),
+]
+
+
+@pytest.mark.parametrize(("audience", "value", "visitor", "channels"), LEGACY)
+def test_deprecated_forms_still_work(audience: str, value: Any, visitor: str, channels: list[str]) -> None:
+    with pytest.warns(DeprecationWarning, match=f"^{audience}={value!r} is deprecated"):
+        got = addressed_channels("news", request=request_of(visitor), **{audience: value})
+    assert got == [f"{channel}:news" for channel in channels]
+
+
+def test_lists_are_not_deprecated() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        addressed_channels("news", users=["john"], groups=(), sessions={"key"})
+
+
+def test_true_without_a_request() -> None:
+    with pytest.warns(DeprecationWarning), pytest.raises(ValueError, match="request"):
+        addressed_channels("news", users=True)  # type: ignore[arg-type]
+
+
+# what a URL says
+
+# WEBSOCKET_URL, path, facility
+FACILITIES = [
+    ("/ws/", "/ws/foobar", "foobar"),
+    ("/ws/", "/ws/foobar/", "foobar/"),
+    ("/ws/", "/ws/", ""),
+    ("/ws/", "/ws/a/b:c", "a/b:c"),
+    ("/ws/", "/ws/Grüße dich", "Grüße dich"),
+    ("/ws/", "/ws/a/ws/b", "a/ws/b"),
+    ("/ws/", "/ws/ws/b", "ws/b"),
+    ("/ws/", "/site/ws/foobar", "/sitefoobar"),
+    ("/ws/", "/foobar", "foobar"),
+    ("/ws/", "/", ""),
+    ("/ws/", "//foobar", "/foobar"),
+    ("/websockets/v1/", "/websockets/v1/foobar", "foobar"),
+    ("/", "/foobar", "foobar"),
+]
+
+
+@pytest.mark.parametrize(("url", "path", "facility"), FACILITIES)
+def test_facilities(url: str, path: str, facility: str) -> None:
+    with override_settings(WEBSOCKET_URL=url):
+        assert facility_of(path) == facility
+
+
+# query string, flags
+FLAGS = [
+    ("", []),
+    ("subscribe-broadcast", ["subscribe-broadcast"]),
+    ("subscribe-broadcast&publish-user&echo", ["subscribe-broadcast", "publish-user", "echo"]),
+    ("subscribe-broadcast=1&echo=0", ["subscribe-broadcast", "echo"]),
+    ("SUBSCRIBE-Broadcast", ["subscribe-broadcast"]),
+    ("+subscribe-user+&%20echo", ["subscribe-user", "echo"]),
+    ("echo&echo&ECHO", ["echo"]),
+    ("subscribe=broadcast", ["subscribe-broadcast"]),
+    ("Subscribe=Broadcast&publish=user", ["subscribe-broadcast", "publish-user"]),
+    ("subscribe=broadcast&subscribe=user", ["subscribe-broadcast", "subscribe-user"]),
+    ("subscribe=user&subscribe-user", ["subscribe-user"]),
+    ("unknown=1&subscribe-session", ["unknown", "subscribe-session"]),
+]
+
+
+@pytest.mark.parametrize(("query", "flags"), FLAGS)
+def test_flags(query: str, flags: list[str]) -> None:
+    assert flags_of(QueryDict(query)) == flags

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, run_checks
+from django.test import override_settings
+
+import tests.django_setup  # noqa: F401
+from ws4redis import settings
+
+# name, default
+DEFAULTS = [
+    ("WEBSOCKET_URL", "/ws/"),
+    ("WS4REDIS_CONNECTION", {"host": "localhost", "port": 6379, "db": 0, "password": None}),
+    ("WS4REDIS_PREFIX", None),
+    ("WS4REDIS_EXPIRE", 3600),
+    ("WS4REDIS_SUBSCRIBER", "ws4redis.subscriber.RedisSubscriber"),
+    ("WS4REDIS_HEARTBEAT", None),
+    ("WS4REDIS_ALLOWED_CHANNELS", None),
+    ("WS4REDIS_PROCESS_REQUEST", None),
+    ("WS4REDIS_ALLOWED_ORIGINS", ()),
+    ("WS4REDIS_SUBPROTOCOL", None),
+    ("WS4REDIS_MAX_MESSAGE_SIZE", 1 << 20),
+    ("WS4REDIS_OUTBOX_SIZE", 4 << 20),
+    ("WS4REDIS_TIMEOUT", 5),
+    ("WS4REDIS_MAX_CONNECTIONS", 16),
+    ("WS4REDIS_THREADS", 16),
+]
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS)
+def test_defaults(name: str, default: Any) -> None:
+    with override_settings():
+        from django.conf import settings as django_settings
+
+        if hasattr(django_settings, name):
+            delattr(django_settings, name)
+        assert getattr(settings, name) == default
+
+
+def test_all_settings_are_in_the_table() -> None:
+    assert {name for name, _ in DEFAULTS} <= set(settings.SETTINGS)
+
+
+@pytest.mark.parametrize("name", settings.SETTINGS)
+def test_each_setting_explains_itself(name: str) -> None:
+    setting = settings.SETTINGS[name]
+    assert setting.accepts(setting.default), "its own default is accepted"
+    assert setting.expected
+    assert not setting.expected.endswith("."), "it ends the sentence 'It must be ...'"
+    assert setting.doc.endswith(".")
+    assert name in dir(settings)
+
+
+def test_settings_follow_django() -> None:
+    assert settings.WS4REDIS_PREFIX is None
+    with override_settings(WS4REDIS_PREFIX="one"):
+        assert settings.WS4REDIS_PREFIX == "one"
+        with override_settings(WS4REDIS_PREFIX="two"):
+            assert settings.WS4REDIS_PREFIX == "two"
+    assert settings.WS4REDIS_PREFIX is None
+
+
+def test_what_is_assigned_wins_until_it_is_deleted() -> None:
+    settings.WS4REDIS_PREFIX = "assigned"
+    try:
+        with override_settings(WS4REDIS_PREFIX="django"):
+            assert settings.WS4REDIS_PREFIX == "assigned"
+            del settings.WS4REDIS_PREFIX
+            assert settings.WS4REDIS_PREFIX == "django"
+    finally:
+        vars(settings).pop("WS4REDIS_PREFIX", None)
+    assert settings.WS4REDIS_PREFIX is None
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(AttributeError, match="WS4REDIS_UNKNOWN"):
+        settings.WS4REDIS_UNKNOWN  # noqa: B018
+    assert not hasattr(settings, "DEBUG"), "Django's own are not ours"
+
+
+# name, value, whether it is accepted
+VALUES = [
+    ("WEBSOCKET_URL", "/websockets/", True),
+    ("WEBSOCKET_URL", "/", True),
+    ("WEBSOCKET_URL", "ws/", False),
+    ("WEBSOCKET_URL", "/ws", False),
+    ("WEBSOCKET_URL", "", False),
+    ("WEBSOCKET_URL", None, False),
+    ("WS4REDIS_CONNECTION", {}, True),
+    ("WS4REDIS_CONNECTION", {"unix_socket_path": "/tmp/redis.sock"}, True),
+    ("WS4REDIS_CONNECTION", "redis://localhost", True),
+    ("WS4REDIS_CONNECTION", "rediss://localhost", True),
+    ("WS4REDIS_CONNECTION", "localhost", False),
+    ("WS4REDIS_CONNECTION", None, False),
+    ("WS4REDIS_PREFIX", "ws", True),
+    ("WS4REDIS_PREFIX", "", True),
+    ("WS4REDIS_PREFIX", 5, False),
+    ("WS4REDIS_EXPIRE", 0, True),
+    ("WS4REDIS_EXPIRE", None, True),
+    ("WS4REDIS_EXPIRE", "3600", False),
+    ("WS4REDIS_EXPIRE", True, False),
+    ("WS4REDIS_SUBSCRIBER", dict, True),
+    ("WS4REDIS_SUBSCRIBER", "app.Subscriber", True),
+    ("WS4REDIS_SUBSCRIBER", "Subscriber", False),
+    ("WS4REDIS_SUBSCRIBER", None, False),
+    ("WS4REDIS_HEARTBEAT", "--heartbeat--", True),
+    ("WS4REDIS_HEARTBEAT", b"--heartbeat--", False),
+    ("WS4REDIS_ALLOWED_CHANNELS", print, True),
+    ("WS4REDIS_ALLOWED_CHANNELS", "app.hook", True),
+    ("WS4REDIS_ALLOWED_CHANNELS", "hook", False),
+    ("WS4REDIS_ALLOWED_CHANNELS", 5, False),
+    ("WS4REDIS_PROCESS_REQUEST", print, True),
+    ("WS4REDIS_PROCESS_REQUEST", ["app.hook"], False),
+    ("WS4REDIS_ALLOWED_ORIGINS", ["https://example.com"], True),
+    ("WS4REDIS_ALLOWED_ORIGINS", {".example.com"}, True),
+    ("WS4REDIS_ALLOWED_ORIGINS", "https://example.com", False),
+    ("WS4REDIS_ALLOWED_ORIGINS", None, False),
+    ("WS4REDIS_SUBPROTOCOL", ["chat"], True),
+    ("WS4REDIS_SUBPROTOCOL", "app.choose", True),
+    ("WS4REDIS_SUBPROTOCOL", "chat", False),
+    ("WS4REDIS_MAX_MESSAGE_SIZE", 1, True),
+    ("WS4REDIS_MAX_MESSAGE_SIZE", 0, False),
+    ("WS4REDIS_MAX_MESSAGE_SIZE", 1.5, False),
+    ("WS4REDIS_OUTBOX_SIZE", None, False),
+    ("WS4REDIS_TIMEOUT", 0.5, True),
+    ("WS4REDIS_TIMEOUT", 0, False),
+    ("WS4REDIS_TIMEOUT", True, False),
+    ("WS4REDIS_MAX_CONNECTIONS", 1, True),
+    ("WS4REDIS_MAX_CONNECTIONS", -1, False),
+    ("WS4REDIS_THREADS", "16", False),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "accepted"), VALUES)
+def test_accepted_values(name: str, value: Any, accepted: bool) -> None:
+    assert settings.SETTINGS[name].accepts(value) is accepted
+
+
+# system checks
+
+
+def checks() -> list[CheckMessage]:
+    return run_checks(tags=["ws4redis"])
+
+
+def test_nothing_is_wrong_with_the_tests_own_settings() -> None:
+    assert checks() == []
+
+
+# as pip leaves it behind, and as setup.py install did
+@pytest.mark.parametrize("information", ["dist-info/METADATA", "egg-info/PKG-INFO"])
+def test_e001_beside_the_predecessor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, information: str) -> None:
+    path = tmp_path / f"django_websocket_redis-0.6.0.{information}"
+    path.parent.mkdir()
+    path.write_text("Metadata-Version: 2.1\nName: django-websocket-redis\nVersion: 0.6.0\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (error,) = checks()
+    assert error.id == "ws4redis.E001"
+    assert "django-websocket-redis" in error.msg
+    assert "pip" in error.hint
+
+
+def test_e002_a_value_that_is_not_accepted() -> None:
+    with override_settings(WEBSOCKET_URL="/ws", WS4REDIS_EXPIRE="1"):
+        first, second = checks()
+    assert first.id == second.id == "ws4redis.E002"
+    assert first.msg == "WEBSOCKET_URL is '/ws'."
+    assert first.hint == "It must be a path that starts and ends with a slash."
+    assert "WS4REDIS_EXPIRE" in second.msg
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["WS4REDIS_SUBSCRIBER", "WS4REDIS_PROCESS_REQUEST", "WS4REDIS_ALLOWED_CHANNELS", "WS4REDIS_SUBPROTOCOL"],
+)
+@pytest.mark.parametrize("path", ["no_such_module.hook", "ws4redis.views.no_such_hook"])
+def test_e003_a_path_that_leads_nowhere(name: str, path: str) -> None:
+    with override_settings(**{name: path}):
+        (error,) = checks()
+    assert error.id == "ws4redis.E003"
+    assert name in error.msg
+
+
+def test_e003_a_module_that_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_hooks.py").write_text("def hook(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with override_settings(WS4REDIS_ALLOWED_CHANNELS="broken_hooks.hook"):
+        (error,) = checks()
+    assert error.id == "ws4redis.E003"
+
+
+def test_what_is_no_path_is_not_imported() -> None:
+    with override_settings(WS4REDIS_SUBSCRIBER=dict, WS4REDIS_ALLOWED_CHANNELS=print, WS4REDIS_SUBPROTOCOL=["chat"]):
+        assert checks() == []

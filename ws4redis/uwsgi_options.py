@@ -1,0 +1,62 @@
+"""What uWSGI's options must be, so that websockets work; facts in, words out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+_NOT_A_PLAIN_SOCKET = "use http-socket or socket, behind a proxy where TLS is wanted"
+_COUNTS_REQUESTS = "websockets do not count as requests, so workers with browsers would be stopped"
+
+#: options with which websockets cannot work, and what to do instead
+_IMPOSSIBLE = {
+    "https-socket": _NOT_A_PLAIN_SOCKET,
+    "http11-socket": _NOT_A_PLAIN_SOCKET,
+    "fastcgi-socket": _NOT_A_PLAIN_SOCKET,
+    "scgi-socket": _NOT_A_PLAIN_SOCKET,
+    "puwsgi-socket": _NOT_A_PLAIN_SOCKET,
+    "suwsgi-socket": _NOT_A_PLAIN_SOCKET,
+    "cheaper": _COUNTS_REQUESTS,
+    "idle": _COUNTS_REQUESTS,
+    "gevent-wait-for-hub": "the hub never ends while websockets are open, so the worker would not stop",
+}
+
+_LEAST_BUFFER_SIZE = 32768
+
+
+class Verdict(NamedTuple):
+    """Whole sentences: errors make websockets impossible, warnings come with the line to add."""
+
+    errors: list[str]
+    warnings: list[str]
+
+
+def judge(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) -> Verdict:
+    """Judge ``uwsgi.opt``.
+
+    Args:
+        patched_late: gevent had patched nothing when the websocket server was imported.
+        python_in_venv: uWSGI runs inside a virtual environment's Python, as the wheel does.
+    """
+    errors = [f"'{name}': {advice}" for name, advice in _IMPOSSIBLE.items() if name in options]
+    warnings = []
+    if "gevent" not in options:
+        errors.append("'gevent' is missing: add gevent = 100")
+    if "http" in options and "http-websockets" not in options:
+        errors.append("'http' is deaf to websockets: use http-socket instead")
+    elif "http" in options:
+        warnings.append("'http' drops websockets that are silent for 60 s: use http-socket instead")
+    if patched_late:
+        warnings.append("gevent patched the standard library late: add gevent-early-monkey-patch = true")
+    if python_in_venv and "binary-path" not in options:
+        warnings.append("uWSGI cannot reload from a virtual environment: add binary-path = $VIRTUAL_ENV/bin/python")
+    if _number(options.get("buffer-size")) < _LEAST_BUFFER_SIZE:
+        warnings.append(f"requests with many cookies are refused: add buffer-size = {_LEAST_BUFFER_SIZE}")
+    return Verdict(errors, warnings)
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return 0
