@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import urllib.request
 from typing import Any
 
@@ -30,3 +31,20 @@ def all_counts(site: UWSGI) -> dict[int, dict[str, Any]]:
         answer = counts(site)
         found[answer["worker"]] = answer
     return found
+
+
+_HANDSHAKE = (
+    "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+def plain_socket(site: UWSGI, path: str) -> socket.socket:
+    """A websocket of which nothing but the handshake is known: light enough for thousands."""
+    browser = socket.create_connection(("127.0.0.1", site.port), timeout=60)
+    browser.sendall(_HANDSHAKE.format(path=path).encode())
+    received = b""
+    while not received.endswith(b"\r\n\r\n"):
+        received += browser.recv(4096)
+    assert received.startswith(b"HTTP/1.1 101 "), received
+    return browser

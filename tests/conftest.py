@@ -68,6 +68,7 @@ def settings_of_redis(redis_server: Valkey) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def close_browsers(request: pytest.FixtureRequest) -> Iterator[None]:
+    site = request.getfixturevalue("site") if "site" in request.fixturenames else None
     yield
-    if "site" in request.fixturenames:
-        request.getfixturevalue("site").close_browsers()
+    if site is not None:
+        site.close_browsers()

@@ -1,6 +1,7 @@
 """Plain Django views of the test site."""
 
 import os
+import socket
 
 import uwsgi
 from django.contrib.auth import login
@@ -8,8 +9,17 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse, JsonResponse
 from gevent.util import format_run_info
 
+from tests.site.hooks import RememberingSubscriber
 from ws4redis.loop import process
 from ws4redis.publisher import RedisPublisher
+
+
+def _socket_options(connection):
+    connected = connection._websocket._socket
+    return [
+        connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+        connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    ]
 
 
 def counts(request):
@@ -24,6 +34,8 @@ def counts(request):
             "connected": sum(each.connected for each in loop.connections) if loop else 0,
             "channels": len(loop.hub.channels) if loop else 0,
             "cpu": sum(os.times()[:2]),
+            "released": len(RememberingSubscriber.released),
+            "options": sorted(_socket_options(each) for each in loop.connections) if loop else [],
         }
     )
 

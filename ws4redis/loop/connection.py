@@ -209,7 +209,7 @@ class Connection:
         elif self._held is not None:
             if self._silent > self._process.patience:
                 self.close(CloseCode.TRY_AGAIN_LATER)
-        elif self._silent > _DEAD_AFTER:
+        elif self._silent >= _DEAD_AFTER:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
         else:
             if self._silent % _PING_EVERY == 0:

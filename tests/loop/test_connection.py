@@ -1,0 +1,201 @@
+"""What a connection does as time goes by: ticks are counted here, not waited for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ws4redis.loop.connection import Connection
+from ws4redis.loop.hub import Bundle, Hub
+from ws4redis.loop.process import Heartbeat
+from ws4redis.publication import Publication
+from ws4redis.subscriber import OwnMessages
+
+
+class Wire:
+    """Stands for the websocket; remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.open, self.closed, self.told = True, False, []
+
+    close_code, close_reason = 1000, ""
+
+    def start(self, owner: Any) -> None:
+        self.told.append("start")
+
+    def write(self, data: bytes) -> None:
+        if data:
+            self.told.append(data)
+
+    def ping(self) -> None:
+        self.told.append("ping")
+
+    def close(self, code: int, reason: str = "") -> None:
+        self.open = False
+        self.told.append(int(code))
+
+    def abort(self) -> None:
+        self.closed = True
+        self.told.append("abort")
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+
+class Process:
+    """Stands for the loop's process: what is spawned runs when the test says so."""
+
+    def __init__(self, heartbeat: str | None = None) -> None:
+        self.heartbeat = Heartbeat(heartbeat) if heartbeat else None
+        self.patience = 5
+        self.connections: set[Connection] = set()
+        self.hub = Hub(pause=lambda: None)
+        self.runtime = self.pubsub = self
+        self.spawned: list[Any] = []
+        self.asked: list[Any] = []
+        self.commands: list[Any] = []
+
+    def spawn(self, function: Any, *args: Any) -> None:
+        self.spawned.append((function, args))
+
+    def run_spawned(self) -> None:
+        while self.spawned:
+            function, args = self.spawned.pop(0)
+            function(*args)
+
+    def subscribe(self, channels: list[bytes]) -> None:
+        self.commands += [("SUBSCRIBE", each) for each in channels]
+
+    def unsubscribe(self, channels: list[bytes]) -> None:
+        self.commands += [("UNSUBSCRIBE", each) for each in channels]
+
+    def fetch(self, channels: list[bytes], callback: Any) -> Process:
+        self.asked.append(callback)
+        return self
+
+    def cancel(self) -> None:
+        self.asked.clear()
+
+
+class Page:
+    """A view."""
+
+    def __init__(self, channels: tuple[bytes, ...] = (), own: OwnMessages | None = None) -> None:
+        self.channels, self.own_messages = channels, own
+        self.heard: list[Any] = []
+
+    def on_message(self, message: Any) -> None:
+        if message == "fail":
+            raise RuntimeError("the view fails")
+        self.heard.append(message)
+
+    def on_close(self) -> None:
+        self.heard.append("closed")
+
+
+def connection(heartbeat: str | None = None, page: Page | None = None) -> tuple[Connection, Wire, Process]:
+    wire, process = Wire(), Process(heartbeat)
+    made = Connection(process, wire, page or Page(), b"101")  # type: ignore[arg-type]
+    made.open()
+    return made, wire, process
+
+
+def ticks(made: Connection, wire: Wire, count: int) -> list[tuple[int, Any]]:
+    """What the websocket is told in so many seconds of silence, and when."""
+    wire.told.clear()
+    told = []
+    for second in range(1, count + 1):
+        if wire.closed:
+            break
+        made.tick()
+        told += [(second, each) for each in wire.told]
+        wire.told.clear()
+    return told
+
+
+def test_silence() -> None:
+    made, wire, _ = connection()
+    assert ticks(made, wire, 80) == [(25, "ping"), (50, "ping"), (60, 1001), (71, "abort")]
+
+
+def test_a_sign_of_life_begins_anew() -> None:
+    made, wire, _ = connection()
+    ticks(made, wire, 59)
+    made.received([])
+    assert ticks(made, wire, 30) == [(25, "ping")]
+
+
+def test_heartbeats_when_idle() -> None:
+    made, wire, _ = connection(heartbeat="beat")
+    assert ticks(made, wire, 9) == [(3, b"\x81\x04beat"), (6, b"\x81\x04beat"), (9, b"\x81\x04beat")]
+
+
+def test_no_heartbeat_while_there_are_messages() -> None:
+    made, wire, _ = connection(heartbeat="beat")
+    for _ in range(3):
+        assert ticks(made, wire, 2) == []
+        made.deliver([Bundle([Publication(b"c", b"hi")])])
+
+
+def test_redis_does_not_answer() -> None:
+    made, wire, process = connection(page=Page((b"c",)))
+    told = ticks(made, wire, 8)
+    assert [second for second, _ in told] == [6, 6]
+    assert told[0][1].startswith(b"HTTP/1.1 503 ") and told[1][1] == "abort"
+    assert process.asked == []
+    assert process.commands == [("SUBSCRIBE", b"c"), ("UNSUBSCRIBE", b"c")]
+
+
+KEPT: list[tuple[list[bytes | None], list[tuple[bytes, bytes]], bytes]] = [
+    ([None, None], [], b""),
+    ([b"A", None], [], b"A"),
+    ([b"A", b"B"], [], b"AB"),
+    ([b"A", None], [(b"a", b"A")], b"A"),
+    ([b"A", None], [(b"a", b"x"), (b"a", b"A"), (b"a", b"y")], b"xAy"),
+    ([b"A", b"B"], [(b"a", b"x"), (b"b", b"B")], b"AxB"),
+    ([b"A", b"A"], [(b"b", b"A")], b"AA"),
+]
+
+
+@pytest.mark.parametrize(("kept", "live", "sent"), KEPT)
+def test_what_is_kept_and_what_is_live_is_sent_once(kept: Any, live: list[tuple[bytes, bytes]], sent: bytes) -> None:
+    _, wire, process = connection(page=Page((b"a", b"b")))
+    process.hub.deliver([Publication(channel, payload) for channel, payload in live])
+    assert wire.told == ["start"]
+    process.asked[0](kept)
+    [answer] = wire.told[1:]
+    assert answer == b"101" + b"".join(b"\x81\x01" + sent[i : i + 1] for i in range(len(sent)))
+
+
+def test_messages_are_handled_in_order_and_reading_waits() -> None:
+    page = Page()
+    made, wire, process = connection(page=page)
+    made.received(["1", "2"])
+    made.received(["3"])
+    assert wire.told[-1] == "pause" and page.heard == []
+    process.run_spawned()
+    assert page.heard == ["1", "2", "3"] and wire.told[-1] == "resume"
+
+
+def test_a_failing_view_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
+    page = Page()
+    made, wire, process = connection(page=page)
+    made.received(["1", "fail", "2"])
+    process.run_spawned()
+    assert page.heard == ["1"] and 1011 in wire.told
+    assert "the view fails" in caplog.text
+
+
+def test_what_was_said_before_leaving_is_handled_before_the_end() -> None:
+    page = Page()
+    made, wire, process = connection(page=page)
+    made.received(["last words"])
+    wire.open, wire.closed = False, True
+    made.lost()
+    process.run_spawned()
+    assert page.heard == ["last words", "closed"]
+    assert not process.connections

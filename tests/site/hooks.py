@@ -1,0 +1,57 @@
+"""Hooks and a subscriber, as a site would write them."""
+
+import threading
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import PermissionDenied
+
+from ws4redis.subscriber import RedisSubscriber
+
+
+def only_broadcast(request, channels):
+    return [each for each in channels if each.endswith("-broadcast")]
+
+
+def returns_nothing(request, channels):
+    """As the original manual's sample."""
+    if request.META.get("HTTP_DENY_CHANNELS") == "YES":
+        raise PermissionDenied("the secret reason")
+
+
+def fails(request, channels):
+    return request.no_such_attribute
+
+
+def looks_into_the_database(request, channels):
+    assert User.objects.filter(username="john").exists()
+    return channels
+
+
+def token_as_user(request):
+    token = request.GET.get("token")
+    if token == "bad":
+        raise PermissionDenied("bad token")
+    request.session = None
+    request.user = User.objects.get(username=token) if token else AnonymousUser()
+
+
+def second_subprotocol(offered):
+    return offered[1] if len(offered) > 1 else None
+
+
+class RememberingSubscriber(RedisSubscriber):
+    """Keeps the request, and answers each message with what it reads from it."""
+
+    released = []  # noqa: RUF012
+
+    def set_pubsub_channels(self, request, channels):
+        super().set_pubsub_channels(request, channels)
+        self.request = request
+
+    def publish_message(self, message, expire=None):
+        request = self.request
+        answer = f"{request.COOKIES['name']} {request.user} {request.META['HTTP_X_NAME']} {message.decode()}"
+        return super().publish_message(answer, expire=0)
+
+    def release(self):
+        type(self).released.append(threading.get_native_id())

@@ -1,0 +1,128 @@
+"""Redis goes away and comes back: sockets stay open, and what is published then arrives."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import websocket
+
+from tests.browsers import counts
+from tests.servers import UWSGI, Valkey, wait_for
+from ws4redis import settings
+from ws4redis.exceptions import RedisUnavailable
+from ws4redis.publisher import RedisPublisher
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def site(valkey: Valkey, database: Path) -> Iterator[UWSGI]:
+    with UWSGI(valkey.url, DATABASE=str(database), WS4REDIS_TIMEOUT="2") as server:
+        yield server
+
+
+def publish_until_heard(valkey: Valkey, channel: str, listeners: int) -> float:
+    begin = time.monotonic()
+    wait_for(lambda: valkey.client().publish(channel, "again") == listeners, f"{listeners} listeners on {channel}")
+    return time.monotonic() - begin
+
+
+def test_redis_is_killed_and_started_again(site: UWSGI, valkey: Valkey) -> None:
+    browsers = [site.connect(f"/ws/{number % 10}?subscribe-broadcast&publish-broadcast") for number in range(50)]
+    valkey.stop(signal.SIGKILL)
+    wait_for(lambda: "Redis is away" in site.log(), "the warning")
+    for browser in browsers:
+        browser.ping("still here")
+        opcode, data = browser.recv_data(control_frame=True)
+        assert (opcode, data) == (websocket.ABNF.OPCODE_PONG, b"still here")
+    assert counts(site)["connected"] == 50
+    valkey.start()
+    took = publish_until_heard(valkey, "broadcast:9", 1)
+    print(f"subscribed again after {took:.2f} s")
+    assert took < 2 * 3
+    for number in range(10):
+        assert valkey.client().publish(f"broadcast:{number}", f"to {number}") == 1
+    for number, browser in enumerate(browsers):
+        received = browser.recv()
+        while received == "again":
+            received = browser.recv()
+        assert received == f"to {number % 10}"
+    # what the browsers say arrives, too
+    browsers[0].send("from a browser")
+    assert browsers[10].recv() == "from a browser"
+    assert site.log().count("Redis is away") == 1
+    assert site.log().count("Redis is back") == 1
+
+
+def test_own_messages_of_an_outage_do_not_swallow_later_ones(site: UWSGI, valkey: Valkey) -> None:
+    """The subscription is cut in the moment in which a message is published: it never comes back."""
+    path = "/ws/x?subscribe-broadcast&publish-broadcast"
+    browser = site.connect(path)
+    for _ in range(20):
+        client = valkey.client()
+        client.client_kill_filter(_type="pubsub")
+        browser.send("same")
+    wait_for(lambda: site.log().count("Redis is back") >= 1, "the subscription is back")
+    publish_until_heard(valkey, "broadcast:x", 1)
+    wait_for(lambda: browser.recv() == "again", "what is published now")
+    assert valkey.client().publish("broadcast:x", "same") == 1
+    assert browser.recv() == "same"
+
+
+def test_a_browser_that_comes_during_an_outage(site: UWSGI, valkey: Valkey) -> None:
+    site.connect("/ws/x?subscribe-broadcast")
+    valkey.stop(signal.SIGKILL)
+    wait_for(lambda: "Redis is away" in site.log(), "the warning")
+    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
+        site.connect("/ws/x?subscribe-broadcast")
+    assert refused.value.status_code == 503
+
+    def start_soon() -> None:
+        time.sleep(0.5)
+        valkey.start()
+
+    starting = threading.Thread(target=start_soon)
+    starting.start()
+    late = site.connect("/ws/x?subscribe-broadcast")
+    starting.join()
+    assert valkey.client().publish("broadcast:x", "hi") == 1
+    assert late.recv() == "hi"
+
+
+def test_a_browsers_message_during_an_outage_closes_with_1013(site: UWSGI, valkey: Valkey) -> None:
+    browser = site.connect("/ws/x?publish-broadcast")
+    valkey.stop(signal.SIGKILL)
+    browser.send("lost")
+    opcode, data = browser.recv_data()
+    assert (opcode, int.from_bytes(data[:2], "big")) == (8, 1013)
+
+
+def test_publishing_without_redis_fails_within_the_bound(valkey: Valkey) -> None:
+    settings.WS4REDIS_CONNECTION, settings.WS4REDIS_TIMEOUT = valkey.url, 1
+    try:
+        publisher = RedisPublisher(facility="x", broadcast=True)
+        assert publisher.publish_message("hi") == 0
+        valkey.send_signal(signal.SIGSTOP)
+        begin = time.monotonic()
+        with pytest.raises(RedisUnavailable):
+            publisher.publish_message("hi")
+        print(f"hanging: failed after {time.monotonic() - begin:.2f} s, the bound is 1 s")
+        assert time.monotonic() - begin < 1 * 4
+        valkey.send_signal(signal.SIGCONT)
+        valkey.stop(signal.SIGKILL)
+        begin = time.monotonic()
+        with pytest.raises(RedisUnavailable):
+            publisher.publish_message("hi")
+        print(f"gone: failed after {time.monotonic() - begin:.2f} s, the bound is 1 s")
+        assert time.monotonic() - begin < 1 * 4
+    finally:
+        del settings.WS4REDIS_CONNECTION, settings.WS4REDIS_TIMEOUT

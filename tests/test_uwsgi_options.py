@@ -1,0 +1,83 @@
+"""What uWSGI is told must fit: refused by name at start, or warned of with the line to add."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from websocket import WebSocketBadStatusException
+
+from tests.servers import UWSGI, Valkey, wait_for
+from ws4redis.uwsgi_options import judge
+
+GOOD: dict[str, Any] = {
+    "gevent": b"100",
+    "http-socket": b":80",
+    "buffer-size": b"32768",
+    "binary-path": b"/v/bin/python",
+}
+
+# what is added (None: left out), facts, words of the errors, words of the warnings
+VERDICTS: list[tuple[dict[str, Any], dict[str, bool], str, str]] = [
+    ({}, {}, "", ""),
+    ({"gevent": None}, {}, "gevent = 100", ""),
+    ({"https-socket": b":443,a,b"}, {}, "'https-socket'", ""),
+    ({"http11-socket": b":80"}, {}, "'http11-socket'", ""),
+    ({"fastcgi-socket": b":80"}, {}, "'fastcgi-socket'", ""),
+    ({"scgi-socket": b":80"}, {}, "'scgi-socket'", ""),
+    ({"puwsgi-socket": b":80"}, {}, "'puwsgi-socket'", ""),
+    ({"suwsgi-socket": b":80"}, {}, "'suwsgi-socket'", ""),
+    ({"cheaper": b"1"}, {}, "'cheaper'", ""),
+    ({"idle": b"60"}, {}, "'idle'", ""),
+    ({"gevent-wait-for-hub": True}, {}, "'gevent-wait-for-hub'", ""),
+    ({"http": b":80"}, {}, "use http-socket", ""),
+    ({"http": b":80", "http-websockets": True}, {}, "", "use http-socket"),
+    ({}, {"patched_late": True}, "", "gevent-early-monkey-patch = true"),
+    ({"binary-path": None}, {"python_in_venv": True}, "", "binary-path = $VIRTUAL_ENV/bin/python"),
+    ({"binary-path": None}, {"python_in_venv": False}, "", ""),
+    ({"buffer-size": None}, {}, "", "buffer-size = 32768"),
+    ({"buffer-size": b"4096"}, {}, "", "buffer-size = 32768"),
+    ({"buffer-size": b"65536"}, {}, "", ""),
+]
+
+
+@pytest.mark.parametrize(("changes", "facts", "error", "warning"), VERDICTS)
+def test_verdicts(changes: dict[str, Any], facts: dict[str, bool], error: str, warning: str) -> None:
+    options = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    verdict = judge(options, **{"patched_late": False, "python_in_venv": False, **facts})
+    assert len(verdict.errors) == bool(error) and len(verdict.warnings) == bool(warning), verdict
+    assert error in "".join(verdict.errors)
+    assert warning in "".join(verdict.warnings)
+
+
+def test_what_cannot_work_is_refused_by_name(redis_server: Valkey) -> None:
+    with UWSGI(redis_server.url, {"cheaper": 1, "workers": 2}) as site:
+        with pytest.raises(WebSocketBadStatusException) as refused:
+            site.connect()
+        assert refused.value.status_code == 503
+        assert "uWSGI cannot serve websockets with these options: 'cheaper'" in site.log()
+
+
+def test_one_warning_per_worker_names_the_lines_to_add(redis_server: Valkey) -> None:
+    options = {"buffer-size": None, "gevent-early-monkey-patch": False, "binary-path": None, "workers": 2}
+    with UWSGI(redis_server.url, options) as site:
+        site.connect()
+        wait_for(lambda: site.log().count("uWSGI's options should be changed") == 2, "a warning from each worker")
+        [line] = {line for line in site.log().splitlines() if "should be changed" in line}
+        for words in ("buffer-size = 32768", "gevent-early-monkey-patch = true", "binary-path ="):
+            assert words in line
+
+
+def test_a_good_set_of_options_is_quiet(redis_server: Valkey) -> None:
+    with UWSGI(redis_server.url, LOG_LEVEL="INFO") as site:
+        site.connect()
+        assert "should be changed" not in site.log()
+        assert "worker 1 has room for" in site.log()
+
+
+def test_without_gevent(redis_server: Valkey) -> None:
+    with UWSGI(redis_server.url, {"gevent": None, "gevent-early-monkey-patch": False}) as site:
+        with pytest.raises(WebSocketBadStatusException) as refused:
+            site.connect()
+        assert refused.value.status_code == 503
+        assert "add gevent = 100" in site.log()
