@@ -22,9 +22,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Where WS4REDIS_NO_SKIPS is set, a skipped test has failed."""
+    """Where TESTS_NO_SKIPS is set, a skipped test has failed."""
     report = yield
-    if report.skipped and os.environ.get("WS4REDIS_NO_SKIPS"):
+    if report.skipped and os.environ.get("TESTS_NO_SKIPS"):
         report.outcome = "failed"
         report.longrepr = f"skipped, which is not allowed here: {report.longrepr}"
     return report

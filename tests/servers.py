@@ -115,12 +115,16 @@ class Valkey(Server):
 
 
 class UWSGI(Server):
-    """The test site under uWSGI from the wheel.
+    """The test site under uWSGI.
 
     Args:
         options: of uWSGI, e.g. ``workers=2``; True means a flag.
         settings: environment for ``tests.site.settings``.
     """
+
+    wheel = str(Path(sys.executable).parent / "uwsgi")
+    #: another uWSGI may be named by the environment
+    program = os.environ.get("TESTS_UWSGI", wheel)
 
     defaults: dict[str, Any] = {  # noqa: RUF012
         "gevent": 100,
@@ -131,14 +135,13 @@ class UWSGI(Server):
         "buffer-size": 32768,
         "module": "tests.site.wsgi",
         "need-app": True,
-        "die-on-term": False,
-        "auto-procname": False,
+        # the wheel runs inside Python
+        "binary-path": sys.executable if program == wheel else None,
     }
-    program = str(Path(sys.executable).parent / "uwsgi")
 
     def __init__(self, redis_url: str, options: dict[str, Any] | None = None, **settings: str) -> None:
         super().__init__()
-        self.options = {"binary-path": sys.executable, **self.defaults, **(options or {})}
+        self.options = {**self.defaults, **(options or {})}
         self.browsers: list[websocket.WebSocket] = []
         self.settings = {"REDIS_URL": redis_url, "DJANGO_SETTINGS_MODULE": "tests.site.settings", **settings}
 

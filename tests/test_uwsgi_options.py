@@ -64,8 +64,9 @@ def test_one_warning_per_worker_names_the_lines_to_add(redis_server: Valkey) -> 
         site.connect()
         wait_for(lambda: site.log().count("uWSGI's options should be changed") == 2, "a warning from each worker")
         [line] = {line for line in site.log().splitlines() if "should be changed" in line}
-        for words in ("buffer-size = 32768", "gevent-early-monkey-patch = true", "binary-path ="):
-            assert words in line
+        assert "buffer-size = 32768" in line
+        assert "gevent-early-monkey-patch = true" in line
+        assert ("binary-path =" in line) == (UWSGI.program == UWSGI.wheel)
 
 
 def test_a_good_set_of_options_is_quiet(redis_server: Valkey) -> None:
@@ -81,3 +82,8 @@ def test_without_gevent(redis_server: Valkey) -> None:
             site.connect()
         assert refused.value.status_code == 503
         assert "add gevent = 100" in site.log()
+
+
+def test_wrong_settings_are_told_at_start(redis_server: Valkey) -> None:
+    with UWSGI(redis_server.url, WS4REDIS_EXPIRE='"1h"') as site:
+        assert "WS4REDIS_EXPIRE is '1h'. It must be a number of seconds, 0 or None." in site.log()

@@ -55,3 +55,8 @@ def check_dotted_paths(**kwargs: Any) -> list[CheckMessage]:
                     Error(f"{name}: {error}", hint="Until it can be imported, nobody can connect.", id="ws4redis.E003")
                 )
     return errors
+
+
+def all_problems() -> list[CheckMessage]:
+    """For a server's start, where nobody runs ``manage.py check``."""
+    return [problem for check in (check_predecessor, check_values, check_dotted_paths) for problem in check()]

@@ -17,7 +17,7 @@ from django.http import Http404, HttpRequest
 from django.utils.module_loading import import_string
 from redis import Redis
 
-from ws4redis import channels, redis_client, settings
+from ws4redis import channels, checks, redis_client, settings
 from ws4redis.auth.identity import identify
 from ws4redis.auth.origin import check_origin
 from ws4redis.auth.permissions import allowed_channels, hook
@@ -81,6 +81,8 @@ class WebsocketWSGIServer:
     def __init__(self, redis_connection: Redis | None = None) -> None:
         if not apps.ready:
             django.setup()
+        for problem in checks.all_problems():
+            logger.error("%s %s", problem.msg, problem.hint)
         self._redis_connection = redis_connection
         subscriber = settings.WS4REDIS_SUBSCRIBER
         self.Subscriber = import_string(subscriber) if isinstance(subscriber, str) else subscriber
@@ -104,7 +106,12 @@ class WebsocketWSGIServer:
         return []
 
     def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
-        Connection(self.process, websocket, view, response).open()
+        """From here on the loop calls back; no greenlet and nothing of the request stays behind."""
+        try:
+            Connection(self.process, websocket, view, response).open()
+        except BaseException:
+            websocket.abort()
+            raise
 
     # steps, to be overridden
 
@@ -135,7 +142,7 @@ class WebsocketWSGIServer:
     def _admit_in_thread(self, request: HttpRequest) -> View:
         if self._has_nothing_to_look_up(request):
             return self._admit(request)
-        return self.process.runtime.run_in_thread(self._admit_with_database, request)
+        return self.runtime.run_in_thread(self._admit_with_database, request)
 
     def _has_nothing_to_look_up(self, request: HttpRequest) -> bool:
         return (

