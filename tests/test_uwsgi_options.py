@@ -86,4 +86,5 @@ def test_without_gevent(redis_server: Valkey) -> None:
 
 def test_wrong_settings_are_told_at_start(redis_server: Valkey) -> None:
     with UWSGI(redis_server.url, WS4REDIS_EXPIRE='"1h"') as site:
-        assert "WS4REDIS_EXPIRE is '1h'. It must be a number of seconds, 0 or None." in site.log()
+        words = "WS4REDIS_EXPIRE is '1h'. It must be a number of seconds, 0 or None."
+        wait_for(lambda: words in site.log(), words)
