@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from ws4redis.loop.connection import Connection
+from ws4redis.loop.connection import Connection, Heartbeat
 from ws4redis.loop.hub import Bundle, Hub
-from ws4redis.loop.process import Heartbeat
 from ws4redis.publication import Publication
 from ws4redis.subscriber import OwnMessages
 

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.hub import Bundle
-from ws4redis.protocol.frames import CloseCode
+from ws4redis.protocol.frames import CloseCode, message_frame
 from ws4redis.publication import payload_frame
 from ws4redis.websocket import WebSocket
 
 if TYPE_CHECKING:
-    from ws4redis.loop.process import LoopProcess
-    from ws4redis.loop.pubsub import Question
+    from ws4redis.loop.hub import Hub
+    from ws4redis.loop.pubsub import PubSub, Question
+    from ws4redis.loop.runtime import Runtime
     from ws4redis.subscriber import OwnMessages
 
 logger = logging.getLogger("django.request")
 
-# all in ticks of the process, a second each
+# all in ticks of the loop, a second each
 _HEARTBEAT_AFTER = 3
 _PING_EVERY = 25
 _DEAD_AFTER = 60
@@ -47,6 +48,29 @@ class View(Protocol):
     def on_close(self) -> None: ...
 
 
+class Heartbeat:
+    """The text message that both sides send to show that they are alive."""
+
+    def __init__(self, text: str) -> None:
+        self._forms = (text, text.encode())
+        self.frame = message_frame(text)
+
+    def matches(self, message: str | bytes) -> bool:
+        return message in self._forms
+
+
+class Loop(Protocol):
+    """What a connection shares with the others of its process."""
+
+    runtime: Runtime
+    hub: Hub
+    pubsub: PubSub
+    connections: set[Connection]
+    heartbeat: Heartbeat | None
+    #: ticks that a browser waits for Redis before it is refused
+    patience: float
+
+
 class Connection:
     """Subscribed before the browser knows that it is connected, then parked.
 
@@ -60,7 +84,7 @@ class Connection:
         "_closing_for",
         "_held",
         "_inbox",
-        "_process",
+        "_loop",
         "_question",
         "_quiet",
         "_silent",
@@ -68,8 +92,8 @@ class Connection:
         "_websocket",
     )
 
-    def __init__(self, process: LoopProcess, websocket: WebSocket, view: View, accept_response: bytes) -> None:
-        self._process = process
+    def __init__(self, loop: Loop, websocket: WebSocket, view: View, accept_response: bytes) -> None:
+        self._loop = loop
         self._websocket = websocket
         self._view = view
         self._accept_response: bytes = accept_response
@@ -82,11 +106,11 @@ class Connection:
         self._silent = self._quiet = self._closing_for = 0
 
     def open(self) -> None:
-        process, channels = self._process, self._view.channels
-        process.connections.add(self)
+        loop, channels = self._loop, self._view.channels
+        loop.connections.add(self)
         if channels:
-            process.pubsub.subscribe(process.hub.join(self, channels))
-            self._question = process.pubsub.fetch(channels, self._fetched)
+            loop.pubsub.subscribe(loop.hub.join(self, channels))
+            self._question = loop.pubsub.fetch(channels, self._fetched)
         else:
             self._fetched([])
         self._websocket.start(self)
@@ -138,7 +162,7 @@ class Connection:
         if not self._websocket.open:
             return
         self._silent = 0
-        heartbeat = self._process.heartbeat
+        heartbeat = self._loop.heartbeat
         if heartbeat is not None and messages:
             others = [each for each in messages if not heartbeat.matches(each)]
             if len(others) < len(messages):
@@ -150,7 +174,7 @@ class Connection:
                 self._websocket.pause()
             else:
                 self._busy = True
-                self._process.runtime.spawn(self._handle)
+                self._loop.runtime.spawn(self._handle)
 
     def _handle(self) -> None:
         """Give the view the messages, in order; reading goes on when all are done."""
@@ -184,17 +208,17 @@ class Connection:
 
     def lost(self) -> None:
         self._leave()
-        self._process.connections.discard(self)
+        self._loop.connections.discard(self)
         logger.debug("websocket closed: %s %s", self._websocket.close_code, self._websocket.close_reason)
         if not self._busy:
-            self._process.runtime.spawn(self._view.on_close)
+            self._loop.runtime.spawn(self._view.on_close)
 
     def _leave(self) -> None:
         if self._question is not None:
             self._question.cancel()
             self._question = None
-        process = self._process
-        process.pubsub.unsubscribe(process.hub.leave(self, self._view.channels))
+        loop = self._loop
+        loop.pubsub.unsubscribe(loop.hub.leave(self, self._view.channels))
 
     # time
 
@@ -207,7 +231,7 @@ class Connection:
             if self._closing_for > _CLOSING_AT_MOST:
                 self._websocket.abort()
         elif self._held is not None:
-            if self._silent > self._process.patience:
+            if self._silent > self._loop.patience:
                 self.close(CloseCode.TRY_AGAIN_LATER)
         elif self._silent >= _DEAD_AFTER:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
@@ -218,6 +242,6 @@ class Connection:
                 self._beat()
 
     def _beat(self) -> None:
-        if self._process.heartbeat is not None:
+        if self._loop.heartbeat is not None:
             self._quiet = 0
-            self._websocket.write(self._process.heartbeat.frame)
+            self._websocket.write(self._loop.heartbeat.frame)

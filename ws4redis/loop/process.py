@@ -7,11 +7,11 @@ import threading
 from collections.abc import Iterable
 
 from ws4redis import settings
-from ws4redis.loop.connection import Connection
+from ws4redis.loop.connection import Connection, Heartbeat
 from ws4redis.loop.hub import Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.runtime import Runtime
-from ws4redis.protocol.frames import CloseCode, message_frame
+from ws4redis.protocol.frames import CloseCode
 
 #: after so many connections of a tick the others may run
 _PAUSE_EVERY = 256
@@ -19,18 +19,9 @@ _PAUSE_EVERY = 256
 _TICK_SECONDS = 1.0
 
 
-class Heartbeat:
-    """The text message that both sides send to show that they are alive."""
-
-    def __init__(self, text: str) -> None:
-        self._forms = (text, text.encode())
-        self.frame = message_frame(text)
-
-    def matches(self, message: str | bytes) -> bool:
-        return message in self._forms
-
-
 class LoopProcess:
+    """Owns the hub, the subscription, all connections and the clock; satisfies ``connection.Loop``."""
+
     def __init__(self, runtime: Runtime) -> None:
         self.pid = os.getpid()
         self.runtime = runtime
