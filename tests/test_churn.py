@@ -124,10 +124,12 @@ def test_nobody_gets_a_message_of_another_channel(site: UWSGI, redis_server: Val
 
 
 def test_descriptors_come_back(site: UWSGI) -> None:
-    visit(site)
+    for _ in range(5):
+        visit(site)
+    wait_for(lambda: counts(site)["connections"] == 0, "all have left")
     before = counts(site)["descriptors"]
     browsers: list[socket.socket] = [plain_socket(site, "/ws/x?subscribe-broadcast") for _ in range(50)]
-    assert counts(site)["descriptors"] == before + 50
+    wait_for(lambda: counts(site)["descriptors"] == before + 50, f"one descriptor for each, {before} before")
     for browser in browsers:
         browser.close()
     wait_for(lambda: counts(site)["descriptors"] == before, f"{before} descriptors, as before")

@@ -45,9 +45,9 @@ _SPARE_DESCRIPTORS = 64
 #: how long an ending worker waits for the browsers' answers to its close frames
 _DRAIN_SECONDS = 1.0
 
-_libc = ctypes.CDLL(None, use_errno=True)
+#: None where the system has no epoll
+_epoll_ctl = getattr(ctypes.CDLL(None), "epoll_ctl", None)
 _EPOLL_CTL_DEL = 2
-
 
 _runtime = GeventRuntime()
 
@@ -181,8 +181,8 @@ def _forget_in_loop(descriptor: int) -> None:
     browser that leaves. ``select.epoll.fromfd`` is no way: when it is collected it closes the loop.
     """
     loop = gevent.get_hub().loop.fileno()
-    if loop is not None:
-        _libc.epoll_ctl(loop, _EPOLL_CTL_DEL, descriptor, None)
+    if loop is not None and _epoll_ctl is not None:
+        _epoll_ctl(loop, _EPOLL_CTL_DEL, descriptor, None)
 
 
 def _replace_by_null(descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from ws4redis.loop.connection import Connection, Heartbeat
 from ws4redis.loop.hub import Bundle, Hub
 from ws4redis.publication import Publication
 from ws4redis.subscriber import OwnMessages
+from ws4redis.websocket import WebSocket
 
 
 class Wire:
@@ -198,3 +200,33 @@ def test_what_was_said_before_leaving_is_handled_before_the_end() -> None:
     process.run_spawned()
     assert page.heard == ["last words", "closed"]
     assert not process.connections
+
+
+@pytest.mark.parametrize("channels", [(), (b"c",)])
+def test_a_browser_that_is_gone_before_it_is_answered_leaves_nothing(channels: tuple[bytes, ...]) -> None:
+    """Over a real socket, whose other end is closed."""
+    page, process = Page(channels), Process()
+    here, there = socket.socketpair()
+    there.close()
+    made = Connection(process, WebSocket(Watchers(), here), page, b"101")  # type: ignore[arg-type]
+    made.open()
+    for callback in process.asked:
+        callback([None])
+    process.run_spawned()
+    assert not process.connections and not process.hub.channels
+    assert page.heard == ["closed"]
+
+
+class Watchers:
+    """A loop in which nothing ever is ready."""
+
+    def watch_readable(self, descriptor: int) -> Watchers:
+        return self
+
+    watch_writable = watch_readable
+
+    def start(self, callback: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -108,12 +108,12 @@ class Connection:
     def open(self) -> None:
         loop, channels = self._loop, self._view.channels
         loop.connections.add(self)
+        self._websocket.start(self)
         if channels:
             loop.pubsub.subscribe(loop.hub.join(self, channels))
             self._question = loop.pubsub.fetch(channels, self._fetched)
         else:
             self._fetched([])
-        self._websocket.start(self)
 
     @property
     def connected(self) -> bool:
