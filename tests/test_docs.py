@@ -10,6 +10,7 @@ import ast
 import configparser
 import http.cookiejar
 import importlib
+import itertools
 import os
 import re
 import runpy
@@ -637,6 +638,18 @@ def test_python_names_exist() -> None:
             continue  # exists inside uWSGI only; Sphinx finds it
         module, _, attribute = name.rpartition(".") if kind != "module" else (name, "", "__doc__")
         assert hasattr(importlib.import_module(module), attribute)
+
+
+def test_floors() -> None:
+    declared = re.search(r"layers = \[\n(.+?)\n\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]  # type: ignore[index]
+    layer_of = {
+        name: n for n, line in enumerate(declared.splitlines()) for name in re.findall(r"ws4redis\.([\w.]+)", line)
+    }
+    rows = (row[1] for row in table("topics/architecture.md")[1:])
+    floors = [[layer_of[name] for name in re.findall(r"`(.+?)`", row)] for row in rows]
+    assert sorted(layer for floor in floors for layer in floor) == sorted(layer_of.values())
+    for upper, lower in itertools.pairwise(floors):
+        assert max(upper) < min(lower)
 
 
 # -- versions --

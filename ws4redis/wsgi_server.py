@@ -26,6 +26,7 @@ from ws4redis.loop.connection import Connection, View
 from ws4redis.loop.process import LoopProcess, loop_process
 from ws4redis.loop.runtime import Runtime
 from ws4redis.protocol.handshake import Handshake, accept_response, read_handshake, select_subprotocol
+from ws4redis.subscriber import RedisSubscriber
 from ws4redis.views import ChannelView
 from ws4redis.websocket import WebSocket
 
@@ -149,6 +150,7 @@ class WebsocketWSGIServer:
             django_settings.SESSION_COOKIE_NAME not in request.COOKIES
             and settings.WS4REDIS_PROCESS_REQUEST is None
             and settings.WS4REDIS_ALLOWED_CHANNELS is None
+            and self.Subscriber is RedisSubscriber
             and type(self).process_request is WebsocketWSGIServer.process_request
             and type(self).process_subscriptions is WebsocketWSGIServer.process_subscriptions
         )

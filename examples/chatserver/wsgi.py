@@ -2,9 +2,9 @@
 
 import os
 
-from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from ws4redis import settings
 from ws4redis.uwsgi_runserver import uWSGIWebsocketServer
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatserver.settings")

