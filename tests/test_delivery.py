@@ -34,6 +34,12 @@ def mary(site: UWSGI) -> str:
 
 
 @pytest.fixture(scope="module")
+def visitor(site: UWSGI) -> str:
+    """Has a session, but no login."""
+    return get(site, "/visit")
+
+
+@pytest.fixture(scope="module")
 def admin(site: UWSGI) -> str:
     return log_in(site, "admin")
 
@@ -128,6 +134,9 @@ AUDIENCES = [
     ("subscribe-group", "admin", {"groups": ["chatusers"]}, False),
     ("subscribe-session", "john", {"sessions": ["john"]}, True),
     ("subscribe-session", "john", {"sessions": ["mary"]}, False),
+    ("subscribe-session", "visitor", {"sessions": ["visitor"]}, True),
+    ("subscribe-broadcast", "visitor", {"broadcast": True}, True),
+    ("subscribe-user", "visitor", {"users": ["", "AnonymousUser"]}, False),
     ("subscribe-session", "unknown", {"sessions": ["unknown"]}, False),
     ("subscribe-session", "nobody", {"sessions": ["None"]}, False),
     ("subscribe-user", "nobody", {"users": [""]}, False),
@@ -137,12 +146,12 @@ AUDIENCES = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "visitor", "audience", "arrives"), AUDIENCES)
+@pytest.mark.parametrize(("flags", "who", "audience", "arrives"), AUDIENCES)
 def test_audiences(
-    site: UWSGI, facility: str, request: pytest.FixtureRequest, flags: str, visitor: str, audience: dict, arrives: bool
+    site: UWSGI, facility: str, request: pytest.FixtureRequest, flags: str, who: str, audience: dict, arrives: bool
 ) -> None:
     keys = {"nobody": "", "unknown": "x" * 32}
-    cookie = keys[visitor] if visitor in keys else request.getfixturevalue(visitor)
+    cookie = keys[who] if who in keys else request.getfixturevalue(who)
     if "sessions" in audience:
         sessions = [keys.get(each) or request.getfixturevalue(each) for each in audience["sessions"] if each != "None"]
         audience = {"sessions": sessions or ["None"]}

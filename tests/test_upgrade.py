@@ -221,3 +221,19 @@ def test_a_server_without_room_refuses_with_503(redis_server: Valkey) -> None:
         small.close_browsers()
         wait_for(lambda: counts(small)["connections"] == 0, "the browsers have left")
         small.connect()
+
+
+class Limited(UWSGI):
+    """Started where the soft limit of descriptors is low, as a login shell's is."""
+
+    def command(self) -> list[str]:
+        return ["sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh", *super().command()]
+
+
+def test_the_soft_limit_of_descriptors_is_raised(redis_server: Valkey) -> None:
+    with Limited(redis_server.url, LOG_LEVEL="INFO") as site:
+        found = wait_for(lambda: re.findall(r"worker 1 has room for (\d+) websockets", site.log()), "the capacity")
+        assert int(found[0]) > 256
+        for _ in range(300):
+            site.connect()
+        assert counts(site)["connections"] == 300

@@ -5,6 +5,7 @@ from tests.site import views
 urlpatterns = [
     path("counts", views.counts),
     path("login/<str:name>", views.log_in),
+    path("visit", views.visit),
     path("publish", views.publish),
     path("stacks", views.stacks),
 ]

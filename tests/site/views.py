@@ -45,6 +45,13 @@ def log_in(request, name):
     return HttpResponse(request.session.session_key)
 
 
+def visit(request):
+    """A session without a login."""
+    request.session["visited"] = True
+    request.session.save()
+    return HttpResponse(request.session.session_key)
+
+
 def publish(request):
     publisher = RedisPublisher(facility=request.GET["facility"], broadcast=True)
     return HttpResponse(str(publisher.publish_message(request.GET["message"])))
