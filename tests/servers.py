@@ -57,7 +57,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command(), cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        wait_for(self.answers, f"{type(self).__name__} on port {self.port}\n{self.log()}")
+        wait_for(self.answers, f"{type(self).__name__} on port {self.port}, which logs to {self.log_path}")
 
     def answers(self) -> bool:
         assert self.process is not None
@@ -87,7 +87,11 @@ class Server:
         self.process = None
 
     def __enter__(self) -> Any:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *exc_info: object) -> None:

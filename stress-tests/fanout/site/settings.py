@@ -1,0 +1,23 @@
+"""As ordinary as a site can be that serves websockets only."""
+
+import os
+
+SECRET_KEY = "for stress tests only"
+ALLOWED_HOSTS = ["127.0.0.1"]
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "ws4redis",
+]
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": os.environ["REDIS_URL"],
+    }
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+
+WEBSOCKET_URL = "/ws/"
+WS4REDIS_CONNECTION = os.environ["REDIS_URL"]
