@@ -16,6 +16,7 @@ TEST = [
     "pytest>=8",
     "pytest-xdist>=3.5",
     "selenium>=4.20",
+    "werkzeug>=3",
     "websocket-client>=1.7",
     "websockets>=13",
     "wsproto>=1.2",

@@ -7,27 +7,27 @@ import socket
 import urllib.request
 from typing import Any
 
-from tests.servers import UWSGI
+from tests.servers import Site
 
 
-def get(site: UWSGI, path: str) -> str:
+def get(site: Site, path: str) -> str:
     with urllib.request.urlopen(site.url(path), timeout=60) as response:
         return response.read().decode()
 
 
-def counts(site: UWSGI) -> dict[str, Any]:
+def counts(site: Site) -> dict[str, Any]:
     return json.loads(get(site, "/counts"))
 
 
-def log_in(site: UWSGI, name: str) -> str:
+def log_in(site: Site, name: str) -> str:
     """The session key of a fresh login."""
     return get(site, f"/login/{name}")
 
 
-def all_counts(site: UWSGI) -> dict[int, dict[str, Any]]:
+def all_counts(site: Site) -> dict[int, dict[str, Any]]:
     """The counts of every worker, by number."""
     found: dict[int, dict[str, Any]] = {}
-    while len(found) < site.options["workers"]:
+    while len(found) < site.workers:
         answer = counts(site)
         found[answer["worker"]] = answer
     return found
@@ -39,7 +39,7 @@ _HANDSHAKE = (
 )
 
 
-def plain_socket(site: UWSGI, path: str) -> socket.socket:
+def plain_socket(site: Site, path: str) -> socket.socket:
     """A websocket of which nothing but the handshake is known: light enough for thousands."""
     browser = socket.create_connection(("127.0.0.1", site.port), timeout=60)
     browser.sendall(_HANDSHAKE.format(path=path).encode())

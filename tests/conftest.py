@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chromium import chromium, open_window  # noqa: F401
-from tests.servers import ROOT, UWSGI, Valkey
+from tests.servers import DOORS, ROOT, Site, Valkey
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.site.settings")
 
@@ -49,10 +49,16 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", params=DOORS)
+def door(request: pytest.FixtureRequest) -> type[Site]:
+    """uWSGI or runserver: what uses it is run once with each."""
+    return DOORS[request.param]
+
+
 @pytest.fixture(scope="module")
-def site(redis_server: Valkey, database: Path) -> Iterator[UWSGI]:
-    """The test site with one worker."""
-    with UWSGI(redis_server.url, DATABASE=str(database)) as server:
+def site(door: type[Site], redis_server: Valkey, database: Path) -> Iterator[Site]:
+    """The test site, one process."""
+    with door(redis_server.url, DATABASE=str(database)) as server:
         yield server
 
 

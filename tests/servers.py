@@ -118,8 +118,56 @@ class Valkey(Server):
             return False
 
 
-class UWSGI(Server):
-    """The test site under uWSGI.
+class Site(Server):
+    """The test site, behind one of the doors.
+
+    Args:
+        settings: environment for ``tests.site.settings``.
+    """
+
+    workers = 1
+
+    def __init__(self, redis_url: str, **settings: str) -> None:
+        super().__init__()
+        self.browsers: list[websocket.WebSocket] = []
+        self.settings = {"REDIS_URL": redis_url, "DJANGO_SETTINGS_MODULE": "tests.site.settings", **settings}
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), **self.settings}
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        self.close_browsers()
+        super().stop(number)
+
+    def url(self, path: str = "/", scheme: str = "http") -> str:
+        return f"{scheme}://127.0.0.1:{self.port}{path}"
+
+    def connect(self, path: str = "/ws/foobar?subscribe-broadcast", **options: Any) -> websocket.WebSocket:
+        """A browser's websocket (websocket-client)."""
+        browser = websocket.create_connection(self.url(path, "ws"), timeout=20, **options)
+        self.browsers.append(browser)
+        return browser
+
+    def close_browsers(self) -> None:
+        while self.browsers:
+            self.browsers.pop().shutdown()
+
+
+class RunServer(Site):
+    """``manage.py runserver``."""
+
+    #: what follows the address
+    arguments: tuple[str, ...] = ("--noreload",)
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "WSGI_APPLICATION": "ws4redis.django_runserver.application"}
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "django", "runserver", f"127.0.0.1:{self.port}", *self.arguments]
+
+
+class UWSGI(Site):
+    """uWSGI with gevent.
 
     Args:
         options: of uWSGI, e.g. ``workers=2``; True means a flag.
@@ -144,13 +192,9 @@ class UWSGI(Server):
     }
 
     def __init__(self, redis_url: str, options: dict[str, Any] | None = None, **settings: str) -> None:
-        super().__init__()
+        super().__init__(redis_url, **settings)
         self.options = {**self.defaults, **(options or {})}
-        self.browsers: list[websocket.WebSocket] = []
-        self.settings = {"REDIS_URL": redis_url, "DJANGO_SETTINGS_MODULE": "tests.site.settings", **settings}
-
-    def environment(self) -> dict[str, str]:
-        return {**super().environment(), **self.settings}
+        self.workers = self.options["workers"]
 
     def command(self) -> list[str]:
         command = [self.program, "--http-socket", f"127.0.0.1:{self.port}", "--virtualenv", sys.prefix]
@@ -161,19 +205,6 @@ class UWSGI(Server):
                 command += [f"--{name}", str(value)]
         return command
 
-    def stop(self, number: int = signal.SIGINT) -> None:
-        self.close_browsers()
-        super().stop(number)
 
-    def url(self, path: str = "/", scheme: str = "http") -> str:
-        return f"{scheme}://127.0.0.1:{self.port}{path}"
-
-    def connect(self, path: str = "/ws/foobar?subscribe-broadcast", **options: Any) -> websocket.WebSocket:
-        """A browser's websocket (websocket-client)."""
-        browser = websocket.create_connection(self.url(path, "ws"), timeout=20, **options)
-        self.browsers.append(browser)
-        return browser
-
-    def close_browsers(self) -> None:
-        while self.browsers:
-            self.browsers.pop().shutdown()
+#: the same site behind each door
+DOORS: dict[str, type[Site]] = {"uwsgi": UWSGI, "runserver": RunServer}

@@ -9,7 +9,7 @@ import websocket
 from websocket import WebSocketTimeoutException
 
 from tests.browsers import get, log_in
-from tests.servers import UWSGI, Valkey, wait_for
+from tests.servers import Site, Valkey, wait_for
 from ws4redis.publisher import RedisPublisher
 
 
@@ -24,23 +24,23 @@ def same_redis(redis_server: Valkey, settings_of_redis: None) -> None:
 
 
 @pytest.fixture(scope="module")
-def john(site: UWSGI) -> str:
+def john(site: Site) -> str:
     return log_in(site, "john")
 
 
 @pytest.fixture(scope="module")
-def mary(site: UWSGI) -> str:
+def mary(site: Site) -> str:
     return log_in(site, "mary")
 
 
 @pytest.fixture(scope="module")
-def visitor(site: UWSGI) -> str:
+def visitor(site: Site) -> str:
     """Has a session, but no login."""
     return get(site, "/visit")
 
 
 @pytest.fixture(scope="module")
-def admin(site: UWSGI) -> str:
+def admin(site: Site) -> str:
     return log_in(site, "admin")
 
 
@@ -78,14 +78,14 @@ def nothing_waits(publisher: RedisPublisher, *browsers: websocket.WebSocket) -> 
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
-def test_a_message_arrives_unchanged(site: UWSGI, facility: str, message: str | bytes) -> None:
+def test_a_message_arrives_unchanged(site: Site, facility: str, message: str | bytes) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
     assert RedisPublisher(facility=facility, broadcast=True).publish_message(message) == 1
     assert receive(browser) == message
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
-def test_a_browsers_message_arrives_unchanged(site: UWSGI, facility: str, message: str | bytes) -> None:
+def test_a_browsers_message_arrives_unchanged(site: Site, facility: str, message: str | bytes) -> None:
     sender = site.connect(f"/ws/{facility}?publish-broadcast")
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
     if isinstance(message, str):
@@ -95,19 +95,19 @@ def test_a_browsers_message_arrives_unchanged(site: UWSGI, facility: str, messag
     assert receive(browser) == message
 
 
-def test_bytes_that_are_text_arrive_as_text(site: UWSGI, facility: str) -> None:
+def test_bytes_that_are_text_arrive_as_text(site: Site, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
     RedisPublisher(facility=facility, broadcast=True).publish_message("ü".encode())
     assert receive(browser) == "ü"
 
 
-def test_redis_cli_reaches_the_browsers(site: UWSGI, redis_server: Valkey, facility: str) -> None:
+def test_redis_cli_reaches_the_browsers(site: Site, redis_server: Valkey, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
     assert redis_server.client().execute_command("publish", f"broadcast:{facility}", "hi") == 1
     assert receive(browser) == "hi"
 
 
-def test_a_django_view_publishes(site: UWSGI, facility: str) -> None:
+def test_a_django_view_publishes(site: Site, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
     assert get(site, f"/publish?facility={facility}&message=hi") == "1"
     assert receive(browser) == "hi"
@@ -148,7 +148,7 @@ AUDIENCES = [
 
 @pytest.mark.parametrize(("flags", "who", "audience", "arrives"), AUDIENCES)
 def test_audiences(
-    site: UWSGI, facility: str, request: pytest.FixtureRequest, flags: str, who: str, audience: dict, arrives: bool
+    site: Site, facility: str, request: pytest.FixtureRequest, flags: str, who: str, audience: dict, arrives: bool
 ) -> None:
     keys = {"nobody": "", "unknown": "x" * 32}
     cookie = keys[who] if who in keys else request.getfixturevalue(who)
@@ -175,7 +175,7 @@ FACILITIES = [
 
 
 @pytest.mark.parametrize(("path", "name"), FACILITIES)
-def test_facilities(site: UWSGI, path: str, name: str) -> None:
+def test_facilities(site: Site, path: str, name: str) -> None:
     browser = site.connect(f"{path}?subscribe-broadcast")
     assert RedisPublisher(facility=name, broadcast=True).publish_message("hi", expire=0) == 1
     assert receive(browser) == "hi"
@@ -184,7 +184,7 @@ def test_facilities(site: UWSGI, path: str, name: str) -> None:
 # echo
 
 
-def test_own_messages_come_back_with_echo_only(site: UWSGI, facility: str) -> None:
+def test_own_messages_come_back_with_echo_only(site: Site, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     with_echo = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast&echo")
     without = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
@@ -196,7 +196,7 @@ def test_own_messages_come_back_with_echo_only(site: UWSGI, facility: str) -> No
     nothing_waits(publisher, without)
 
 
-def test_somebody_elses_equal_message_is_not_swallowed(site: UWSGI, facility: str) -> None:
+def test_somebody_elses_equal_message_is_not_swallowed(site: Site, facility: str) -> None:
     browsers = [site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast") for _ in range(2)]
     for _ in range(3):
         for sender, other in (browsers, browsers[::-1]):
@@ -205,7 +205,7 @@ def test_somebody_elses_equal_message_is_not_swallowed(site: UWSGI, facility: st
     nothing_waits(RedisPublisher(facility=facility, broadcast=True), *browsers)
 
 
-def test_own_messages_sent_quickly_do_not_come_back(site: UWSGI, facility: str) -> None:
+def test_own_messages_sent_quickly_do_not_come_back(site: Site, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
     other = site.connect(f"/ws/{facility}?subscribe-broadcast")
     sent = [str(number % 7) for number in range(200)]
@@ -215,7 +215,7 @@ def test_own_messages_sent_quickly_do_not_come_back(site: UWSGI, facility: str) 
     nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
 
 
-def test_own_message_on_two_audiences_does_not_come_back(site: UWSGI, facility: str, john: str) -> None:
+def test_own_message_on_two_audiences_does_not_come_back(site: Site, facility: str, john: str) -> None:
     flags = "subscribe-broadcast&subscribe-user&publish-broadcast&publish-user"
     browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={john}")
     other = site.connect(f"/ws/{facility}?subscribe-user", cookie=f"sessionid={john}")
@@ -227,7 +227,7 @@ def test_own_message_on_two_audiences_does_not_come_back(site: UWSGI, facility: 
 # the last message of each channel
 
 
-def test_newcomers_get_the_last_message(site: UWSGI, facility: str) -> None:
+def test_newcomers_get_the_last_message(site: Site, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     for message in ("old", "last"):
         publisher.publish_message(message)
@@ -237,7 +237,7 @@ def test_newcomers_get_the_last_message(site: UWSGI, facility: str) -> None:
         nothing_waits(publisher, browser)
 
 
-def test_last_messages_come_in_the_order_of_audiences(site: UWSGI, facility: str, john: str) -> None:
+def test_last_messages_come_in_the_order_of_audiences(site: Site, facility: str, john: str) -> None:
     for audience in (
         {"sessions": [john]},
         {"users": ["john"]},
@@ -250,19 +250,19 @@ def test_last_messages_come_in_the_order_of_audiences(site: UWSGI, facility: str
     assert [receive(browser) for _ in range(4)] == ["broadcast", "groups", "users", "sessions"]
 
 
-def test_nothing_is_kept_with_expire_0(site: UWSGI, facility: str) -> None:
+def test_nothing_is_kept_with_expire_0(site: Site, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     publisher.publish_message("gone", expire=0)
     nothing_waits(publisher, site.connect(f"/ws/{facility}?subscribe-broadcast"))
 
 
-def test_a_browsers_message_is_kept(site: UWSGI, facility: str) -> None:
+def test_a_browsers_message_is_kept(site: Site, facility: str) -> None:
     site.connect(f"/ws/{facility}?publish-broadcast").send("position")
     publisher = RedisPublisher()
     wait_for(lambda: publisher.fetch_message(None, facility, "broadcast") == b"position", "the message in Redis")
 
 
-def test_what_is_published_while_browsers_connect_arrives_once(site: UWSGI, facility: str) -> None:
+def test_what_is_published_while_browsers_connect_arrives_once(site: Site, facility: str) -> None:
     """Persisted and live are the same messages: each browser sees a suffix of what was published, without doubles."""
     import threading
 

@@ -12,7 +12,7 @@ import pytest
 import websocket
 
 from tests.browsers import counts
-from tests.servers import UWSGI, Valkey, wait_for
+from tests.servers import Site, Valkey, wait_for
 from ws4redis import settings
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.publisher import RedisPublisher
@@ -25,8 +25,8 @@ def valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def site(valkey: Valkey, database: Path) -> Iterator[UWSGI]:
-    with UWSGI(valkey.url, DATABASE=str(database), WS4REDIS_TIMEOUT="2") as server:
+def site(door: type[Site], valkey: Valkey, database: Path) -> Iterator[Site]:
+    with door(valkey.url, DATABASE=str(database), WS4REDIS_TIMEOUT="2") as server:
         yield server
 
 
@@ -36,7 +36,7 @@ def publish_until_heard(valkey: Valkey, channel: str, listeners: int) -> float:
     return time.monotonic() - begin
 
 
-def test_redis_is_killed_and_started_again(site: UWSGI, valkey: Valkey) -> None:
+def test_redis_is_killed_and_started_again(site: Site, valkey: Valkey) -> None:
     browsers = [site.connect(f"/ws/{number % 10}?subscribe-broadcast&publish-broadcast") for number in range(50)]
     valkey.stop(signal.SIGKILL)
     wait_for(lambda: "Redis is away" in site.log(), "the warning")
@@ -63,7 +63,7 @@ def test_redis_is_killed_and_started_again(site: UWSGI, valkey: Valkey) -> None:
     assert site.log().count("Redis is back") == 1
 
 
-def test_own_messages_of_an_outage_do_not_swallow_later_ones(site: UWSGI, valkey: Valkey) -> None:
+def test_own_messages_of_an_outage_do_not_swallow_later_ones(site: Site, valkey: Valkey) -> None:
     """The subscription is cut in the moment in which a message is published: it never comes back."""
     path = "/ws/x?subscribe-broadcast&publish-broadcast"
     browser = site.connect(path)
@@ -78,7 +78,7 @@ def test_own_messages_of_an_outage_do_not_swallow_later_ones(site: UWSGI, valkey
     assert browser.recv() == "same"
 
 
-def test_a_browser_that_comes_during_an_outage(site: UWSGI, valkey: Valkey) -> None:
+def test_a_browser_that_comes_during_an_outage(site: Site, valkey: Valkey) -> None:
     site.connect("/ws/x?subscribe-broadcast")
     valkey.stop(signal.SIGKILL)
     wait_for(lambda: "Redis is away" in site.log(), "the warning")
@@ -98,7 +98,7 @@ def test_a_browser_that_comes_during_an_outage(site: UWSGI, valkey: Valkey) -> N
     assert late.recv() == "hi"
 
 
-def test_a_browsers_message_during_an_outage_closes_with_1013(site: UWSGI, valkey: Valkey) -> None:
+def test_a_browsers_message_during_an_outage_closes_with_1013(site: Site, valkey: Valkey) -> None:
     browser = site.connect("/ws/x?publish-broadcast")
     valkey.stop(signal.SIGKILL)
     browser.send("lost")

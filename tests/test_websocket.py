@@ -7,6 +7,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -39,6 +40,8 @@ class Watcher:
 
 class Loop:
     """A runtime of one thread."""
+
+    lock = nullcontext()
 
     def __init__(self) -> None:
         self.watchers: list[Watcher] = []

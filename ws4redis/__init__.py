@@ -9,7 +9,8 @@ redis     ``redis_client`` <- ``redis_store`` <- ``publisher``, ``subscriber``
 process   ``loop``: one subscription, who listens, what each browser is still owed;
           ``websocket``: one wire
 door      ``auth`` (who is it), ``views`` (what happens on it), ``wsgi_server`` (the upgrade)
-faces     ``uwsgi_runserver``, ``context_processors``, ``apps``, ``checks``
+faces     ``uwsgi_runserver`` on ``gevent_runtime``, ``django_runserver`` on ``thread_runtime``;
+          ``context_processors``, ``apps``
 ========  ===========================================================================
 """
 

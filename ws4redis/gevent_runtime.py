@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import gevent
@@ -57,6 +58,7 @@ class GeventRuntime:
     """gevent's loop of this process; used after the fork only."""
 
     def __init__(self) -> None:
+        self.lock = nullcontext()
         self._threads: ThreadPool | None = None
 
     def watch_readable(self, descriptor: int) -> Watcher:

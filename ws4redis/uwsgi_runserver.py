@@ -17,7 +17,6 @@ import ctypes  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
 import resource  # noqa: E402
-import socket  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
@@ -31,7 +30,7 @@ from ws4redis import settings, uwsgi_options  # noqa: E402
 from ws4redis.exceptions import UpgradeRefused  # noqa: E402
 from ws4redis.gevent_runtime import GeventRuntime  # noqa: E402
 from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
-from ws4redis.websocket import WebSocket  # noqa: E402
+from ws4redis.websocket import Connected, WebSocket, prepare  # noqa: E402
 from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer  # noqa: E402
 
 logger = logging.getLogger("ws4redis")
@@ -164,14 +163,11 @@ def _chain(earlier: Callable[[], Any] | None, function: Callable[[], Any]) -> Ca
     return both
 
 
-def _duplicate(descriptor: int) -> socket.socket:
+def _duplicate(descriptor: int) -> Connected:
     # the plain C type: a gevent socket would bring two watchers and a hub of its own along
     connected = _socket.socket(fileno=os.dup(descriptor))
-    connected.setblocking(False)
-    if connected.family in (socket.AF_INET, socket.AF_INET6):
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return connected  # type: ignore[return-value]
+    prepare(connected)
+    return connected
 
 
 def _forget_in_loop(descriptor: int) -> None:

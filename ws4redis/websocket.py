@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ws4redis.exceptions import WebSocketError
 from ws4redis.loop.outbox import Outbox, OutboxFull
@@ -19,6 +19,28 @@ _READ_SIZE = 1 << 14
 
 #: a peer that has closed its socket is noticed by the reader: no signal, no line in the log of uWSGI
 _SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
+
+
+def prepare(connected: Any) -> None:
+    """Make a socket non-blocking; over TCP without Nagle's delay, which would hold back the second of two frames."""
+    connected.setblocking(False)
+    if connected.family in (socket.AF_INET, socket.AF_INET6):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+class Connected(Protocol):
+    """A stream socket that does not block: ``recv`` and ``send`` raise BlockingIOError where they would."""
+
+    def fileno(self) -> int: ...
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def send(self, data: bytes | memoryview, flags: int, /) -> int: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Owner(Protocol):
@@ -56,7 +78,7 @@ class WebSocket:
     )
 
     def __init__(
-        self, runtime: Runtime, connected: socket.socket, max_message_size: int = 1 << 20, outbox_size: int = 4 << 20
+        self, runtime: Runtime, connected: Connected, max_message_size: int = 1 << 20, outbox_size: int = 4 << 20
     ) -> None:
         self._runtime = runtime
         self._socket = connected
@@ -108,12 +130,14 @@ class WebSocket:
         Raises:
             WebSocketError: the websocket is closed.
         """
-        if not self.open:
-            raise WebSocketError("the websocket is closed")
         if isinstance(message, str):
-            self._transmit(message_frame(message.encode() if binary else message))
+            frame = message_frame(message.encode() if binary else message)
         else:
-            self._transmit(message_frame(bytes(message)) if binary else payload_frame(bytes(message)))
+            frame = message_frame(bytes(message)) if binary else payload_frame(bytes(message))
+        with self._runtime.lock:
+            if not self.open:
+                raise WebSocketError("the websocket is closed")
+            self._transmit(frame)
 
     def ping(self) -> None:
         self._protocol.ping()

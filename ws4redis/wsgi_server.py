@@ -169,8 +169,10 @@ class WebsocketWSGIServer:
         flags = allowed_channels(request, flags)
         subscriber = self.Subscriber(self._redis_connection or redis_client.client())
         subscriber.set_pubsub_channels(request, flags)
-        logger.info("websocket on %s: %s", request.path_info, flags)
-        return ChannelView(subscriber, echo)
+        view = ChannelView(subscriber, echo)
+        if logger.isEnabledFor(logging.INFO):
+            _log_channels(request, subscriber)
+        return view
 
     def _refuse(self, error: Exception, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         refusal = refusal_for(error)
@@ -181,13 +183,36 @@ class WebsocketWSGIServer:
         body = f"{refusal.text}\n".encode()
         start_response(
             f"{refusal.status} {_REASONS.get(refusal.status, 'Refused')}",
-            [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body))), *refusal.headers],
+            [
+                ("Content-Type", "text/plain; charset=utf-8"),
+                ("Content-Length", str(len(body))),
+                *(header for header in refusal.headers if self.may_send(header[0])),
+            ],
         )
         return [body]
+
+    def may_send(self, name: str) -> bool:
+        """Whether the WSGI server lets an application send this header."""
+        return True
 
 
 def _headers(environ: Environ) -> dict[str, str]:
     return {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
+
+
+def _log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
+    """For whoever asks why nothing arrives; a session key is as good as a password, so only its beginning is told."""
+    key = channels.identity_of(request).session_key
+
+    def shown(names: Iterable[str]) -> list[str]:
+        return sorted(name.replace(key, f"{key[:4]}...") if key else name for name in names)
+
+    logger.info(
+        "websocket on %r hears %s and publishes to %s",
+        request.path_info,
+        shown(subscriber._subscriptions),
+        shown(subscriber._publishers),
+    )
 
 
 def _subprotocol_preference() -> Any:

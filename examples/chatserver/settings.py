@@ -21,6 +21,7 @@ SECRET_KEY = "known to everybody, for the demonstration only"
 DEBUG = os.environ.get("DEBUG") == "1"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
 
+WSGI_APPLICATION = "ws4redis.django_runserver.application"
 ROOT_URLCONF = "chatserver.urls"
 INSTALLED_APPS = [
     "chatserver",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -52,6 +53,7 @@ class Process:
 
     def __init__(self, heartbeat: str | None = None) -> None:
         self.heartbeat = Heartbeat(heartbeat) if heartbeat else None
+        self.lock = nullcontext()
         self.patience = 5
         self.connections: set[Connection] = set()
         self.hub = Hub(pause=lambda: None)

@@ -27,6 +27,7 @@ class Threads:
     """A runtime of threads, as far as PubSub needs one."""
 
     def __init__(self) -> None:
+        self.lock = threading.RLock()
         self.stopped = False
         self.errors: list[BaseException] = []
 

@@ -1,6 +1,7 @@
 """Hooks and a subscriber, as a site would write them."""
 
 import threading
+import time
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
@@ -37,6 +38,16 @@ def token_as_user(request):
 
 def second_subprotocol(offered):
     return offered[1] if len(offered) > 1 else None
+
+
+class StoppingSubscriber(RedisSubscriber):
+    """Stops at "stop", as at a breakpoint, until somebody says "go on" in the database of Redis."""
+
+    def publish_message(self, message, expire=None):
+        if message == b"stop":
+            while not self._connection.get("go on"):
+                time.sleep(0.05)
+        return super().publish_message(message, expire)
 
 
 class RememberingSubscriber(RedisSubscriber):

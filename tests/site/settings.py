@@ -14,8 +14,10 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
     "ws4redis",
 ]
+STATIC_URL = "/static/"
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -57,3 +59,4 @@ WS4REDIS_CONNECTION = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 for name, value in os.environ.items():
     if name.startswith("WS4REDIS_"):
         globals()[name] = json.loads(value)
+WSGI_APPLICATION = os.environ.get("WSGI_APPLICATION")

@@ -2,12 +2,11 @@
 
 import os
 import socket
+import threading
 
-import uwsgi
 from django.contrib.auth import login
 from django.contrib.auth.models import User
 from django.http import HttpResponse, JsonResponse
-from gevent.util import format_run_info
 
 from tests.site.hooks import RememberingSubscriber
 from ws4redis.loop import process
@@ -15,11 +14,20 @@ from ws4redis.publisher import RedisPublisher
 
 
 def _socket_options(connection):
-    connected = connection._websocket._socket
-    return [
-        connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
-        connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
-    ]
+    with socket.socket(fileno=os.dup(connection._websocket._socket.fileno())) as connected:
+        return [
+            connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
+            connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+        ]
+
+
+def _worker_id():
+    """runserver is one process."""
+    try:
+        import uwsgi
+    except ImportError:
+        return 1
+    return uwsgi.worker_id()
 
 
 def counts(request):
@@ -27,7 +35,8 @@ def counts(request):
     loop = process.running_process()
     return JsonResponse(
         {
-            "worker": uwsgi.worker_id(),
+            "worker": _worker_id(),
+            "threads": threading.active_count(),
             "pid": os.getpid(),
             "descriptors": len(os.listdir("/proc/self/fd")),
             "connections": len(loop.connections) if loop else 0,
@@ -59,4 +68,6 @@ def publish(request):
 
 def stacks(request):
     """Where each greenlet and thread of this worker stands, to be read when a test hangs."""
+    from gevent.util import format_run_info
+
     return HttpResponse("\n".join(format_run_info(thread_stacks=True, greenlet_stacks=True)))

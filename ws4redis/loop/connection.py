@@ -107,13 +107,14 @@ class Connection:
 
     def open(self) -> None:
         loop, channels = self._loop, self._view.channels
-        loop.connections.add(self)
-        self._websocket.start(self)
-        if channels:
-            loop.pubsub.subscribe(loop.hub.join(self, channels))
-            self._question = loop.pubsub.fetch(channels, self._fetched)
-        else:
-            self._fetched([])
+        with loop.runtime.lock:
+            loop.connections.add(self)
+            self._websocket.start(self)
+            if channels:
+                loop.pubsub.subscribe(loop.hub.join(self, channels))
+                self._question = loop.pubsub.fetch(channels, self._fetched)
+            else:
+                self._fetched([])
 
     @property
     def connected(self) -> bool:
@@ -179,19 +180,34 @@ class Connection:
     def _handle(self) -> None:
         """Give the view the messages, in order; reading goes on when all are done."""
         try:
-            while self._inbox:
-                messages, self._inbox = self._inbox, []
+            while messages := self._take_inbox():
                 for message in messages:
                     self._view.on_message(message)
         except RedisUnavailable as error:
             logger.warning("a message was not published, its websocket is closed: %s", error)
-            self.close(CloseCode.TRY_AGAIN_LATER, "Redis is not available")
+            self._give_up(CloseCode.TRY_AGAIN_LATER, "Redis is not available")
         except Exception:
             logger.exception("a websocket's view failed")
-            self.close(CloseCode.INTERNAL_ERROR, "server error")
+            self._give_up(CloseCode.INTERNAL_ERROR, "server error")
+
+    def _take_inbox(self) -> list[str | bytes]:
+        with self._loop.runtime.lock:
+            messages, self._inbox = self._inbox, []
+            if not messages:
+                self._rest()
+            return messages
+
+    def _give_up(self, code: int, reason: str) -> None:
+        with self._loop.runtime.lock:
+            self.close(code, reason)
+            self._inbox = []
+            self._rest()
+
+    def _rest(self) -> None:
+        """No message is being handled any more."""
         self._busy = False
         if self._websocket.closed:
-            self._say_goodbye()
+            self._loop.runtime.spawn(self._say_goodbye)
         else:
             self._websocket.resume()
 
@@ -199,12 +215,13 @@ class Connection:
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; a browser that is not yet connected gets a 503."""
-        self._leave()
-        if self._held is None:
-            self._websocket.close(code, reason)
-        else:
-            self._websocket.write(_UNAVAILABLE)
-            self._websocket.abort()
+        with self._loop.runtime.lock:
+            self._leave()
+            if self._held is None:
+                self._websocket.close(code, reason)
+            else:
+                self._websocket.write(_UNAVAILABLE)
+                self._websocket.abort()
 
     def lost(self) -> None:
         self._leave()

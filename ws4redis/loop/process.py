@@ -55,7 +55,8 @@ class LoopProcess:
 
     def _tick_all(self, connections: Iterable[Connection]) -> None:
         for number, connection in enumerate(connections, 1):
-            connection.tick()
+            with self.runtime.lock:
+                connection.tick()
             if number % _PAUSE_EVERY == 0:
                 self._pause()
 

@@ -80,7 +80,7 @@ class PubSub:
     def start(self) -> None:
         self._runtime.spawn(self._run)
 
-    # called by the connections; none of these waits
+    # called by the connections, under the lock; none of these waits
 
     def subscribe(self, channels: Sequence[bytes]) -> None:
         if channels:
@@ -113,15 +113,17 @@ class PubSub:
 
     def _flush(self) -> None:
         """Send what has gathered; by one greenlet at a time, lest two commands mix."""
-        try:
-            while self._outgoing and (subscription := self._subscription) is not None:
+        while True:
+            with self._runtime.lock:
                 commands, self._outgoing = self._outgoing, []
-                try:
-                    subscription.send(commands)
-                except RedisUnavailable:
-                    subscription.close()  # the reader notices
-        finally:
-            self._flushing = False
+                subscription = self._subscription
+                if not commands or subscription is None:
+                    self._flushing = False
+                    return
+            try:
+                subscription.send(commands)
+            except RedisUnavailable:
+                subscription.close()  # the reader notices
 
     def _run(self) -> None:
         while True:
@@ -141,28 +143,31 @@ class PubSub:
         return random.uniform(longest / 2, longest)
 
     def _lost(self, error: Exception) -> None:
-        if self._subscription is not None:
-            self._subscription.close()
-            self._subscription = None
-        self._outgoing = []
-        self._questions = deque(each for each in self._questions if not each.cancelled)
+        with self._runtime.lock:
+            if self._subscription is not None:
+                self._subscription.close()
+                self._subscription = None
+            self._outgoing = []
+            self._questions = deque(each for each in self._questions if not each.cancelled)
         if not self._failures:
             logger.warning("Redis is away, websockets stay open and wait: %s", error)
         self._failures += 1
 
     def _subscribe_again(self, subscription: Subscription) -> None:
-        names = list(self._wanted())
-        commands: list[Command] = [
-            ("SUBSCRIBE", *names[start : start + _SUBSCRIBE_AT_ONCE])
-            for start in range(0, len(names), _SUBSCRIBE_AT_ONCE)
-        ]
-        waiting = [each for each in self._questions if not each.cancelled]
-        self._questions = deque([Question(("PING",), self._all_subscribed), *waiting])
-        self._outgoing = commands + [each.command for each in self._questions]
-        self._subscription = subscription
-        if not self._flushing:
+        with self._runtime.lock:
+            names = list(self._wanted())
+            commands: list[Command] = [
+                ("SUBSCRIBE", *names[start : start + _SUBSCRIBE_AT_ONCE])
+                for start in range(0, len(names), _SUBSCRIBE_AT_ONCE)
+            ]
+            waiting = [each for each in self._questions if not each.cancelled]
+            self._questions = deque([Question(("PING",), self._all_subscribed), *waiting])
+            self._outgoing = commands + [each.command for each in self._questions]
+            self._subscription = subscription
+            if self._flushing:
+                return
             self._flushing = True
-            self._flush()
+        self._flush()
 
     def _all_subscribed(self, _pong: Any) -> None:
         if self._failures:
@@ -172,15 +177,21 @@ class PubSub:
 
     def _read(self, subscription: Subscription) -> None:
         while True:
-            batch: list[Publication] = []
-            for reply in subscription.receive():
-                if is_push(reply):
-                    if reply[0] == b"message":
-                        batch.append(Publication(reply[1], reply[2]))
-                    continue
-                if batch:
-                    self._deliver(batch)
-                    batch = []
-                self._questions.popleft().answer(reply)
+            replies = subscription.receive()
+            with self._runtime.lock:
+                self._hand_on(replies)
+
+    def _hand_on(self, replies: list[Any]) -> None:
+        """Deliver publications, in as large batches as the answers between them allow."""
+        batch: list[Publication] = []
+        for reply in replies:
+            if is_push(reply):
+                if reply[0] == b"message":
+                    batch.append(Publication(reply[1], reply[2]))
+                continue
             if batch:
                 self._deliver(batch)
+                batch = []
+            self._questions.popleft().answer(reply)
+        if batch:
+            self._deliver(batch)

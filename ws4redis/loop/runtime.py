@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 Result = TypeVar("Result")
@@ -20,6 +21,13 @@ class Watcher(Protocol):
 
 
 class Runtime(Protocol):
+    @property
+    def lock(self) -> AbstractContextManager[Any]:
+        """Held, and never while waiting, by whoever changes what the loop knows; its callbacks are called under it.
+
+        Greenlets switch only where they wait and need none; threads do.
+        """
+
     def watch_readable(self, descriptor: int) -> Watcher: ...
 
     def watch_writable(self, descriptor: int) -> Watcher: ...

@@ -1,0 +1,151 @@
+"""The door for ``manage.py runserver`` and other development servers that give each request a thread.
+
+``WSGI_APPLICATION = "ws4redis.django_runserver.application"`` serves websockets and everything else on one port.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Iterable
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.util import is_hop_by_hop
+
+from django.core.wsgi import get_wsgi_application
+
+from ws4redis import settings
+from ws4redis.exceptions import UpgradeRefused
+from ws4redis.loop.connection import View
+from ws4redis.thread_runtime import ThreadRuntime
+from ws4redis.websocket import Owner, WebSocket, prepare
+from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer
+
+logger = logging.getLogger("ws4redis")
+
+_runtime = ThreadRuntime()
+
+
+class WebsocketRunServer(WebsocketWSGIServer):
+    """The WSGI application for websockets in a threaded development server."""
+
+    runtime = _runtime
+
+    def may_send(self, name: str) -> bool:
+        return not is_hop_by_hop(name)
+
+    def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
+        taken = TakenSocket(*_connection_of(environ, start_response))
+        return AwaitedWebSocket(self.runtime, taken, settings.WS4REDIS_MAX_MESSAGE_SIZE, settings.WS4REDIS_OUTBOX_SIZE)
+
+    def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
+        """Keep the server's thread while the websocket lives: the server would shut the connection down."""
+        super().park(websocket, view, response)
+        assert isinstance(websocket, AwaitedWebSocket)
+        websocket.ended.wait()
+        # servers of this kind take this for a browser that has gone, and neither answer nor log
+        raise ConnectionAbortedError
+
+
+class AwaitedWebSocket(WebSocket):
+    """A websocket for whose end a thread waits."""
+
+    __slots__ = ("ended",)
+
+    _socket: TakenSocket
+
+    def __init__(self, *args: Any) -> None:
+        self.ended = threading.Event()
+        super().__init__(*args)
+
+    def start(self, owner: Owner) -> None:
+        super().start(owner)
+        if self._socket.unread:
+            self._readable()  # the kernel has no more to tell of it
+
+    def abort(self) -> None:
+        super().abort()
+        self.ended.set()
+
+
+class TakenSocket:
+    """The connection of a request, non-blocking.
+
+    Args:
+        connection: plain, or TLS.
+        unread: bytes that the server has read beyond the request.
+    """
+
+    def __init__(self, connection: socket.socket, unread: bytes) -> None:
+        self._connection = connection
+        self.unread = unread
+        prepare(connection)
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def recv(self, size: int) -> bytes:
+        if self.unread:
+            data, self.unread = self.unread, b""
+            return data
+        try:
+            data = self._connection.recv(size)
+            # what TLS has decrypted already, no selector tells
+            while isinstance(self._connection, ssl.SSLSocket) and (pending := self._connection.pending()):
+                data += self._connection.recv(pending)
+            return data
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    def send(self, data: bytes | memoryview, flags: int = 0) -> int:
+        if not isinstance(self._connection, ssl.SSLSocket):
+            return self._connection.send(data, flags)
+        try:
+            return self._connection.send(data)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    def shutdown(self, how: int) -> None:
+        self._connection.shutdown(how)
+
+    def close(self) -> None:
+        """The server does that when the request's thread returns."""
+
+
+def _connection_of(environ: Environ, start_response: StartResponse) -> tuple[socket.socket, bytes]:
+    """Where the development servers keep the request's socket, and what they have read of it in advance.
+
+    Raises:
+        UpgradeRefused: the server is none of them, or serves one request at a time.
+    """
+    handler = getattr(getattr(start_response, "__self__", None), "request_handler", None)
+    if handler is None:
+        if "werkzeug.socket" in environ:
+            return environ["werkzeug.socket"], b""
+        raise UpgradeRefused(503, "This server cannot serve websockets: use manage.py runserver, or uWSGI with gevent.")
+    if not isinstance(handler.server, ThreadingMixIn):
+        raise UpgradeRefused(503, "Websockets need a thread each: start runserver without --nothreading.")
+    handler.close_connection = True
+    handler.log_request(101)
+    handler.connection.setblocking(False)
+    try:
+        return handler.connection, bytes(handler.rfile.peek())
+    except ssl.SSLWantReadError:
+        return handler.connection, b""
+
+
+_websocket_url: str = settings.WEBSOCKET_URL
+_websocket_app = WebsocketRunServer()
+_django_app = get_wsgi_application()
+
+
+def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    app: Any = _django_app
+    if _websocket_url and environ.get("PATH_INFO", "").startswith(_websocket_url):
+        app = _websocket_app
+    return app(environ, start_response)  # type: ignore[no-any-return]
+
+
+logger.info("websockets are served under %s", _websocket_url)

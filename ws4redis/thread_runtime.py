@@ -1,0 +1,135 @@
+"""The port to threads, for servers that give each request a thread of its own."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ws4redis.loop.runtime import Result
+
+
+class ThreadRuntime:
+    """One thread watches all sockets; what must wait runs in threads beside it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._selector: _Selector | None = None
+
+    def watch_readable(self, descriptor: int) -> Watcher:
+        return Watcher(self._selecting(), descriptor, selectors.EVENT_READ)
+
+    def watch_writable(self, descriptor: int) -> Watcher:
+        return Watcher(self._selecting(), descriptor, selectors.EVENT_WRITE)
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        threading.Thread(target=function, args=args, name=f"ws4redis {function.__qualname__}", daemon=True).start()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def run_in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
+        return function(*args)
+
+    def _selecting(self) -> _Selector:
+        with self.lock:
+            if self._selector is None or self._selector.pid != os.getpid():
+                self._selector = _Selector(self.lock)
+                self.spawn(self._selector.run)
+            return self._selector
+
+
+class Watcher:
+    """Wants to know when a descriptor is ready for one kind of event; used under the runtime's lock."""
+
+    __slots__ = ("_selector", "callback", "descriptor", "event")
+
+    def __init__(self, selector: _Selector, descriptor: int, event: int) -> None:
+        self._selector = selector
+        self.descriptor = descriptor
+        self.event = event
+        self.callback: Callable[[], Any] | None = None
+
+    def start(self, callback: Callable[[], Any]) -> None:
+        self.callback = callback
+        self._selector.add(self)
+
+    def stop(self) -> None:
+        if self.callback is not None:
+            self.callback = None
+            self._selector.discard(self)
+
+    close = stop
+
+
+class _Selector:
+    """A selector whose registrations are sets of watchers."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self.pid = os.getpid()
+        self._lock = lock
+        self._selector = selectors.DefaultSelector()
+        # a registration made while the selector waits is seen at once by epoll and kqueue, by others after this
+        self._wake_end, wait_end = os.pipe()[::-1]
+        os.set_blocking(wait_end, False)
+        os.set_blocking(self._wake_end, False)
+        self._selector.register(wait_end, selectors.EVENT_READ, None)
+
+    def add(self, watcher: Watcher) -> None:
+        watchers = self._watchers(watcher.descriptor)
+        if watchers is None:
+            self._selector.register(watcher.descriptor, watcher.event, {watcher})
+        else:
+            watchers.add(watcher)
+            self._update(watcher.descriptor, watchers)
+        self._wake()
+
+    def discard(self, watcher: Watcher) -> None:
+        watchers = self._watchers(watcher.descriptor)
+        if watchers is not None:
+            watchers.discard(watcher)
+            self._update(watcher.descriptor, watchers)
+
+    def run(self) -> None:
+        while True:
+            ready = self._selector.select()
+            with self._lock:
+                for key, events in ready:
+                    if key.data is None:
+                        self._drain(key.fd)
+                    else:
+                        self._call(list(key.data), events)
+
+    @staticmethod
+    def _call(watchers: list[Watcher], events: int) -> None:
+        for watcher in watchers:
+            # an earlier callback, or another thread, may have stopped it
+            if events & watcher.event and watcher.callback is not None:
+                watcher.callback()
+
+    def _watchers(self, descriptor: int) -> set[Watcher] | None:
+        key = self._selector.get_map().get(descriptor)
+        return key.data if key is not None else None
+
+    def _update(self, descriptor: int, watchers: set[Watcher]) -> None:
+        events = 0
+        for watcher in watchers:
+            events |= watcher.event
+        if events:
+            self._selector.modify(descriptor, events, watchers)
+        else:
+            self._selector.unregister(descriptor)
+
+    def _wake(self) -> None:
+        with suppress(BlockingIOError):  # it is awake
+            os.write(self._wake_end, b"\0")
+
+    @staticmethod
+    def _drain(descriptor: int) -> None:
+        with suppress(BlockingIOError):
+            while os.read(descriptor, 4096):
+                pass
