@@ -31,22 +31,27 @@ def _worker_id():
 
 
 def counts(request):
-    """What the loop of this worker holds."""
+    """What the loop of this process holds."""
+    found = {
+        "worker": _worker_id(),
+        "pid": os.getpid(),
+        "threads": threading.active_count(),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "cpu": sum(os.times()[:2]),
+        "released": len(RememberingSubscriber.released),
+        "connections": 0,
+        "connected": 0,
+        "channels": 0,
+        "options": [],
+    }
     loop = process.running_process()
-    return JsonResponse(
-        {
-            "worker": _worker_id(),
-            "threads": threading.active_count(),
-            "pid": os.getpid(),
-            "descriptors": len(os.listdir("/proc/self/fd")),
-            "connections": len(loop.connections) if loop else 0,
-            "connected": sum(each.connected for each in loop.connections) if loop else 0,
-            "channels": len(loop.hub.channels) if loop else 0,
-            "cpu": sum(os.times()[:2]),
-            "released": len(RememberingSubscriber.released),
-            "options": sorted(_socket_options(each) for each in loop.connections) if loop else [],
-        }
-    )
+    if loop is not None:
+        with loop.runtime.lock:
+            found["connections"] = len(loop.connections)
+            found["connected"] = sum(each.connected for each in loop.connections)
+            found["channels"] = len(loop.hub.channels)
+            found["options"] = sorted(_socket_options(each) for each in loop.connections)
+    return JsonResponse(found)
 
 
 def log_in(request, name):
