@@ -103,6 +103,7 @@ class WebsocketWSGIServer:
             websocket = self.upgrade_websocket(environ, start_response)
         except Exception as error:
             return self._refuse(error, environ, start_response)
+        logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
         self.park(websocket, view, accept_response(handshake.key, subprotocol))
         return []
 

@@ -49,6 +49,7 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(name)s %(levelname)s %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "WARNING")},
+    "loggers": {"django": {"level": os.environ.get("LOG_LEVEL", "INFO")}},
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 

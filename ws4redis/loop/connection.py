@@ -226,7 +226,12 @@ class Connection:
     def lost(self) -> None:
         self._leave()
         self._loop.connections.discard(self)
-        logger.debug("websocket closed: %s %s", self._websocket.close_code, self._websocket.close_reason)
+        logger.debug(
+            "websocket %x closed with %s %r",
+            id(self._websocket),
+            self._websocket.close_code,
+            self._websocket.close_reason,
+        )
         if not self._busy:
             self._loop.runtime.spawn(self._say_goodbye)
 
