@@ -18,6 +18,10 @@ INSTALLED_APPS = [
     "ws4redis",
 ]
 STATIC_URL = "/static/"
+AUTH_USER_MODEL = os.environ.get("AUTH_USER_MODEL", "auth.User")
+if AUTH_USER_MODEL.startswith("people."):
+    INSTALLED_APPS.append("tests.site.people")
+SESSION_COOKIE_AGE = int(os.environ.get("SESSION_COOKIE_AGE", 1209600))
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",

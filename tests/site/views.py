@@ -4,8 +4,7 @@ import os
 import socket
 import threading
 
-from django.contrib.auth import login
-from django.contrib.auth.models import User
+from django.contrib.auth import get_user_model, login
 from django.http import HttpResponse, JsonResponse
 
 from tests.site.hooks import RememberingSubscriber
@@ -55,7 +54,8 @@ def counts(request):
 
 
 def log_in(request, name):
-    login(request, User.objects.get(username=name), backend="django.contrib.auth.backends.ModelBackend")
+    user = get_user_model()._default_manager.get_by_natural_key(name)
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     return HttpResponse(request.session.session_key)
 
 

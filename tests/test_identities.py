@@ -1,0 +1,104 @@
+"""Who a browser is: by session, user and group, with both doors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websocket import WebSocketTimeoutException
+
+from tests.browsers import get, log_in
+from tests.servers import ROOT, Site, Valkey, wait_for
+
+ALL = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
+
+
+@pytest.fixture
+def facility() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture(scope="module")
+def people_database(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = str(tmp_path_factory.mktemp("people") / "site.sqlite3")
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "tests.site.settings",
+        "DATABASE": path,
+        "AUTH_USER_MODEL": "people.Person",
+    }
+    subprocess.run(
+        [sys.executable, "-m", "tests.site.make_database"], cwd=ROOT, env={**os.environ, **environment}, check=True
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def people_site(door: type[Site], redis_server: Valkey, people_database: str) -> Iterator[Site]:
+    """A site whose users are known by e-mail addresses, and whose groups are no Django groups."""
+    with door(redis_server.url, DATABASE=people_database, AUTH_USER_MODEL="people.Person") as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def close_people(people_site: Site) -> Iterator[None]:
+    yield
+    people_site.close_browsers()
+
+
+def test_users_with_an_email_address(people_site: Site, redis_server: Valkey, facility: str) -> None:
+    key = log_in(people_site, "john@example.com")
+    browser = people_site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")
+    channels = [
+        f"user:john@example.com:{facility}",
+        f"group:chatusers:{facility}",
+        f"session:{key}:{facility}",
+        f"broadcast:{facility}",
+    ]
+    for channel in channels:
+        assert redis_server.client().publish(channel, channel) == 1
+        assert browser.recv() == channel
+    assert redis_server.client().publish(f"user:mary@example.com:{facility}", "hi") == 0
+
+
+def test_several_tabs(site: Site, redis_server: Valkey, facility: str) -> None:
+    key = log_in(site, "john")
+    tabs = [site.connect(f"/ws/{facility}?subscribe-session", cookie=f"sessionid={key}") for _ in range(5)]
+    other_login = site.connect(f"/ws/{facility}?subscribe-session", cookie=f"sessionid={log_in(site, 'john')}")
+    redis_server.client().publish(f"session:{key}:{facility}", "hi")
+    assert [tab.recv() for tab in tabs] == ["hi"] * 5
+    other_login.settimeout(0.2)
+    with pytest.raises(WebSocketTimeoutException):
+        other_login.recv()
+
+
+def test_an_expired_session_is_none(door: type[Site], redis_server: Valkey, database: Path, facility: str) -> None:
+    with door(redis_server.url, DATABASE=str(database), SESSION_COOKIE_AGE="1") as site:
+        key = log_in(site, "john")
+        session = f":1:django.contrib.sessions.cache{key}"
+        wait_for(lambda: not redis_server.client().exists(session), "the session has expired")
+        site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")
+        for channel in (f"user:john:{facility}", f"group:chatusers:{facility}", f"session:{key}:{facility}"):
+            assert redis_server.client().publish(channel, "hi") == 0
+        assert redis_server.client().publish(f"broadcast:{facility}", "hi") == 1
+
+
+def test_a_session_without_a_login(site: Site, redis_server: Valkey, facility: str) -> None:
+    key = get(site, "/visit")
+    browser = site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")
+    assert redis_server.client().publish(f"session:{key}:{facility}", "hi") == 1
+    assert browser.recv() == "hi"
+
+
+GARBAGE = ["", "x", "x" * 32, "../../etc/passwd", "*", "a:b:c", "%00%0a", "é" * 20]
+
+
+@pytest.mark.parametrize("key", GARBAGE)
+def test_an_invented_session_is_nobodys(site: Site, redis_server: Valkey, facility: str, key: str) -> None:
+    site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")
+    assert redis_server.client().publish(f"session:{key}:{facility}", "hi") == 0
+    assert redis_server.client().pubsub_channels(f"*:{facility}") == [f"broadcast:{facility}".encode()]
