@@ -144,7 +144,7 @@ def pieces(path: Path, size: int) -> Iterator[str]:
 
 def test_the_readme_shows_pieces_of_samples() -> None:
     shown = [block for block in blocks(README) if block.info not in {*NOT_CODE, "sh"}]
-    assert len(shown) == 6
+    assert len(shown) == 7
     for block in shown:
         code = "\n".join(block.lines)
         assert any(code in pieces(path, len(block.lines)) for path in RUN), f"in no sample:\n{code}"

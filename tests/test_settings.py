@@ -196,3 +196,10 @@ def test_e003_a_module_that_is_broken(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_is_no_path_is_not_imported() -> None:
     with override_settings(WS4REDIS_SUBSCRIBER=dict, WS4REDIS_ALLOWED_CHANNELS=print, WS4REDIS_SUBPROTOCOL=["chat"]):
         assert checks() == []
+
+
+def test_w001_names_a_misspelt_setting_and_what_was_meant() -> None:
+    with override_settings(WS4REDIS_ALOWED_CHANNELS="x"):
+        [warning] = [each for each in run_checks(tags=["ws4redis"]) if each.id == "ws4redis.W001"]
+    assert warning.msg.startswith("WS4REDIS_ALOWED_CHANNELS ")
+    assert "WS4REDIS_ALLOWED_CHANNELS" in str(warning.hint)

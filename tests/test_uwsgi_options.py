@@ -33,7 +33,7 @@ VERDICTS: list[tuple[dict[str, Any], dict[str, bool], str, str]] = [
     ({"http": b":80"}, {}, "use http-socket", ""),
     ({"http": b":80", "http-websockets": True}, {}, "", "use http-socket"),
     ({}, {"patched_late": True}, "", "gevent-early-monkey-patch = true"),
-    ({"binary-path": None}, {"python_in_venv": True}, "", "binary-path = $VIRTUAL_ENV/bin/python"),
+    ({"binary-path": None}, {"python_in_venv": True}, "", "binary-path = $(VIRTUAL_ENV)/bin/python"),
     ({"binary-path": None}, {"python_in_venv": False}, "", ""),
     ({"buffer-size": None}, {}, "", "buffer-size = 32768"),
     ({"buffer-size": b"4096"}, {}, "", "buffer-size = 32768"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, register
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
 from ws4redis import settings
+
+#: the first words of our settings' names
+_PREFIX = "WS4REDIS_"
 
 _DOTTED_PATHS = (
     "WS4REDIS_SUBSCRIBER",
@@ -57,6 +62,22 @@ def check_dotted_paths(**kwargs: Any) -> list[CheckMessage]:
     return errors
 
 
+@register("ws4redis")
+def check_names(**kwargs: Any) -> list[CheckMessage]:
+    """A misspelt hook would leave the door open."""
+    unknown = [name for name in dir(django_settings) if name.startswith(_PREFIX) and name not in settings.SETTINGS]
+    return [
+        Warning(
+            f"{name} is no setting of ws4redis.",
+            hint=f"Known are {', '.join(difflib.get_close_matches(name, settings.SETTINGS) or settings.SETTINGS)}.",
+            id="ws4redis.W001",
+        )
+        for name in unknown
+    ]
+
+
 def all_problems() -> list[CheckMessage]:
     """For a server's start, where nobody runs ``manage.py check``."""
-    return [problem for check in (check_predecessor, check_values, check_dotted_paths) for problem in check()]
+    return [
+        problem for check in (check_predecessor, check_values, check_dotted_paths, check_names) for problem in check()
+    ]

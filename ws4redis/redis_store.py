@@ -75,9 +75,11 @@ class RedisStore:
 
     def _publish(self, message: Any, expire: int | None, transaction: bool = True) -> int:
         payload = _payload(message)
-        if not self._publishers:
-            return 0
-        return sum(self._send(payload, self._expire if expire is None else expire, transaction).values())
+        if expire is None:
+            expire = self._expire
+        if not isinstance(expire, int | None):
+            raise ValueError(f"expire (or WS4REDIS_EXPIRE) is a number of seconds, not {expire!r}")
+        return sum(self._send(payload, expire, transaction).values()) if self._publishers else 0
 
     def _send(self, payload: RedisMessage, expire: int | None, transaction: bool) -> dict[str, int]:
         """Returns PUBLISH's count for each channel."""

@@ -49,7 +49,7 @@ def judge(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) 
     if patched_late:
         warnings.append("gevent patched the standard library late: add gevent-early-monkey-patch = true")
     if python_in_venv and "binary-path" not in options:
-        warnings.append("uWSGI cannot reload from a virtual environment: add binary-path = $VIRTUAL_ENV/bin/python")
+        warnings.append("uWSGI cannot reload from a virtual environment: add binary-path = $(VIRTUAL_ENV)/bin/python")
     if _number(options.get("buffer-size")) < _LEAST_BUFFER_SIZE:
         warnings.append(f"requests with many cookies are refused: add buffer-size = {_LEAST_BUFFER_SIZE}")
     return Verdict(errors, warnings)

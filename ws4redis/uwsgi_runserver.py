@@ -6,16 +6,33 @@ ours: ``uWSGIWebsocketServer.upgrade_websocket`` takes a duplicate of the descri
 
 from __future__ import annotations
 
+try:
+    import uwsgi
+except ImportError:
+    raise ImportError(
+        "ws4redis.uwsgi_runserver works inside uWSGI only. For manage.py runserver, "
+        'set WSGI_APPLICATION = "ws4redis.django_runserver.application".'
+    ) from None
+
+import os
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from gevent import monkey
 
-PATCHED_LATE = not monkey.is_module_patched("socket")
+PATCHED_LATE = "gevent" in uwsgi.opt and not monkey.is_module_patched("socket")
 if PATCHED_LATE:
+    # gevent looks for existing locks among all objects, which makes Django's settings load
+    if "DJANGO_SETTINGS_MODULE" not in os.environ and not django_settings.configured:
+        raise ImproperlyConfigured(
+            "Set DJANGO_SETTINGS_MODULE in wsgi.py before ws4redis.uwsgi_runserver is imported, "
+            "or let uWSGI patch: add gevent-early-monkey-patch = true."
+        )
     monkey.patch_all()
 
 import _socket  # noqa: E402
 import ctypes  # noqa: E402
 import logging  # noqa: E402
-import os  # noqa: E402
 import resource  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
@@ -23,7 +40,6 @@ from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
 import gevent  # noqa: E402
-import uwsgi  # noqa: E402
 from redis import Redis  # noqa: E402
 
 from ws4redis import settings, uwsgi_options  # noqa: E402

@@ -83,7 +83,7 @@ class WebsocketWSGIServer:
         if not apps.ready:
             django.setup()
         for problem in checks.all_problems():
-            logger.error("%s %s", problem.msg, problem.hint)
+            logger.error("%s. %s", problem.msg.rstrip("."), problem.hint)
         self._redis_connection = redis_connection
         subscriber = settings.WS4REDIS_SUBSCRIBER
         self.Subscriber = import_string(subscriber) if isinstance(subscriber, str) else subscriber

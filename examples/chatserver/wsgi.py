@@ -2,12 +2,13 @@
 
 import os
 
+# before gevent patches anything
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatserver.settings")
+
 from django.core.wsgi import get_wsgi_application
 
 from ws4redis import settings
 from ws4redis.uwsgi_runserver import uWSGIWebsocketServer
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "chatserver.settings")
 
 _django_app = get_wsgi_application()
 _websocket_app = uWSGIWebsocketServer()

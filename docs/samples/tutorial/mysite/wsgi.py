@@ -1,11 +1,12 @@
 import os
 
+# before gevent patches anything
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
+
 from django.core.wsgi import get_wsgi_application
 
 from ws4redis import settings
 from ws4redis.uwsgi_runserver import uWSGIWebsocketServer
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mysite.settings")
 
 django_app = get_wsgi_application()
 websocket_app = uWSGIWebsocketServer()
