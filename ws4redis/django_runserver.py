@@ -66,8 +66,10 @@ class AwaitedWebSocket(WebSocket):
             self._readable()  # the kernel has no more to tell of it
 
     def abort(self) -> None:
-        super().abort()
-        self.ended.set()
+        try:
+            super().abort()
+        finally:
+            self.ended.set()
 
 
 class TakenSocket:

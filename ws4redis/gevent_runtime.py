@@ -93,15 +93,19 @@ class ThreadPool:
 
     def run(self, function: Callable[..., Result], *args: Any) -> Result:
         """Wait for a thread and for the result, while other greenlets run; called in the loop's thread only."""
-        if self._idle.empty() and self._to_be_started:
-            self._to_be_started -= 1
-            thread = _Thread()
-        else:
-            thread = self._idle.get()
+        thread = self._start() if self._idle.empty() and self._to_be_started else self._idle.get()
         try:
             return thread.run(function, *args)
         finally:
             self._idle.put(thread)
+
+    def _start(self) -> _Thread:
+        self._to_be_started -= 1
+        try:
+            return _Thread()
+        except BaseException:
+            self._to_be_started += 1
+            raise
 
 
 class _Thread:

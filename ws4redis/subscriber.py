@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
 
 from django.http import HttpRequest
@@ -21,26 +22,30 @@ class OwnMessages:
     which of the two nobody can tell.
     """
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_lock")
 
     def __init__(self) -> None:
         self._counts: dict[tuple[bytes, bytes], int] = {}
+        # what is said and what is heard may be threads of their own
+        self._lock = threading.Lock()
 
     def __bool__(self) -> bool:
         return bool(self._counts)
 
     def expect(self, channel: bytes, payload: bytes) -> None:
         key = (channel, payload)
-        self._counts[key] = self._counts.get(key, 0) + 1
+        with self._lock:
+            self._counts[key] = self._counts.get(key, 0) + 1
 
     def forget(self, channel: bytes, payload: bytes) -> bool:
         """One return less is expected; False where none was."""
         key = (channel, payload)
-        count = self._counts.get(key, 0)
-        if count > 1:
-            self._counts[key] = count - 1
-        else:
-            self._counts.pop(key, None)
+        with self._lock:
+            count = self._counts.get(key, 0)
+            if count > 1:
+                self._counts[key] = count - 1
+            else:
+                self._counts.pop(key, None)
         return count > 0
 
     def others(self, publications: Iterable[Publication]) -> list[Publication]:

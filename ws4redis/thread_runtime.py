@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import selectors
 import threading
@@ -11,6 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from ws4redis.loop.runtime import Result
+
+logger = logging.getLogger("ws4redis")
 
 
 class ThreadRuntime:
@@ -109,7 +112,10 @@ class _Selector:
         for watcher in watchers:
             # an earlier callback, or another thread, may have stopped it
             if events & watcher.event and watcher.callback is not None:
-                watcher.callback()
+                try:
+                    watcher.callback()
+                except Exception:
+                    logger.exception("a callback of the websocket loop failed")
 
     def _watchers(self, descriptor: int) -> set[Watcher] | None:
         key = self._selector.get_map().get(descriptor)

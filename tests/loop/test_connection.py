@@ -232,3 +232,19 @@ class Watchers:
 
     def close(self) -> None:
         pass
+
+
+def test_what_is_held_over_a_loss_is_older_than_what_is_fetched_then() -> None:
+    made, wire, process = connection(page=Page((b"a",)))
+    process.hub.deliver([Publication(b"a", b"old")])
+    made.resubscribed()
+    process.asked[0]([b"new"])
+    assert wire.told == ["start", b"101\x81\x03new"]
+
+
+def test_a_browser_is_not_dead_while_its_messages_are_handled() -> None:
+    made, wire, process = connection()
+    made.received(["slow"])
+    assert ticks(made, wire, 100) == []
+    process.run_spawned()
+    assert ticks(made, wire, 30) == [(25, "ping")]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hiredis
 import pytest
 import redis
 
@@ -341,3 +342,77 @@ def test_the_loss_is_noticed_while_a_command_is_sent() -> None:
     flush()
     assert ending.closed
     assert pubsub._subscription is None
+
+
+class ByHand:
+    """Stands for the subscription where the order of events is chance with a real Redis; says what it was told."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.sent: list[Any] = []
+        self.closed = 0
+
+    def send(self, commands: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        self.sent += commands
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def by_hand(wire: ByHand) -> tuple[PubSub, list[bytes], list[Callable[[], Any]]]:
+    """A PubSub on this wire, what it delivers, and what it spawns."""
+    spawned: list[Callable[[], Any]] = []
+    delivered: list[bytes] = []
+    runtime = Threads()
+    runtime.spawn = lambda function, *args: spawned.append(function)  # type: ignore[method-assign]
+    pubsub = PubSub(
+        runtime,  # type: ignore[arg-type]
+        lambda: [],
+        lambda batch: delivered.extend(each.payload for each in batch),
+        lambda: None,
+    )
+    pubsub._subscription = wire  # type: ignore[assignment]
+    return pubsub, delivered, spawned
+
+
+def push(*words: Any) -> Any:
+    return hiredis.PushNotification(words)
+
+
+def test_who_comes_hears_nothing_that_was_meant_for_those_who_left() -> None:
+    pubsub, delivered, _ = by_hand(ByHand())
+    for _ in range(2):
+        pubsub.subscribe([b"a"])
+        pubsub.unsubscribe([b"a"])
+    pubsub.subscribe([b"a"])
+    pubsub._hand_on([push(b"message", b"a", b"older"), push(b"message", b"b", b"other")])
+    pubsub._hand_on([push(b"unsubscribe", b"a", 0), push(b"message", b"a", b"old")])
+    pubsub._hand_on([push(b"unsubscribe", b"a", 0), push(b"subscribe", b"a", 1), push(b"message", b"a", b"new")])
+    assert delivered == [b"other", b"new"]
+
+
+@pytest.mark.parametrize("error", [RedisUnavailable("gone"), AttributeError("as a closed TLS socket raises it")])
+def test_whatever_goes_wrong_while_sending_ends_the_subscription(error: Exception) -> None:
+    wire = ByHand(error)
+    pubsub, _, spawned = by_hand(wire)
+    pubsub.subscribe([b"a"])
+    spawned.pop()()
+    assert wire.closed
+    pubsub.subscribe([b"b"])
+    assert spawned, "the next command is sent again"
+
+
+def test_a_silent_redis_is_asked_and_then_given_up() -> None:
+    wire = ByHand()
+    pubsub, _, spawned = by_hand(wire)
+    for _ in range(9):
+        pubsub.tick()
+    assert not spawned
+    pubsub.tick()
+    spawned.pop()()
+    assert wire.sent == [("PING",)] and not wire.closed
+    for _ in range(6):
+        pubsub.tick()
+    assert wire.closed

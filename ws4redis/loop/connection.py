@@ -153,7 +153,9 @@ class Connection:
             self._websocket.write(data)
 
     def resubscribed(self) -> None:
-        """What the browser published around the loss may never come back: do not wait for it."""
+        """A loss is over: what is held is older than what will be fetched, and own messages may never come back."""
+        if self._held:
+            self._held.clear()
         if self._view.own_messages:
             self._view.own_messages.clear()
 
@@ -227,16 +229,13 @@ class Connection:
     def lost(self) -> None:
         self._leave()
         self._loop.connections.discard(self)
-        logger.debug(
-            "websocket %x closed with %s %r",
-            id(self._websocket),
-            self._websocket.close_code,
-            self._websocket.close_reason,
-        )
         if not self._busy:
             self._loop.runtime.spawn(self._say_goodbye)
 
     def _say_goodbye(self) -> None:
+        websocket = self._websocket
+        # not in lost(): logging takes a lock, for which the loop itself cannot wait
+        logger.debug("websocket %x closed with %s %r", id(websocket), websocket.close_code, websocket.close_reason)
         try:
             self._view.on_close()
         except Exception:
@@ -253,7 +252,8 @@ class Connection:
 
     def tick(self) -> None:
         """A second has gone by."""
-        self._silent += 1
+        # while its messages are handled, the browser is not read
+        self._silent = 0 if self._busy else self._silent + 1
         self._quiet += 1
         if not self._websocket.open:
             self._closing_for += 1
@@ -265,7 +265,7 @@ class Connection:
         elif self._silent >= _DEAD_AFTER:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
         else:
-            if self._silent % _PING_EVERY == 0:
+            if self._silent and self._silent % _PING_EVERY == 0:
                 self._websocket.ping()
             if self._quiet >= _HEARTBEAT_AFTER:
                 self._beat()

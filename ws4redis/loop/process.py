@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterable
@@ -12,6 +13,8 @@ from ws4redis.loop.hub import Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.runtime import Runtime
 from ws4redis.protocol.frames import CloseCode
+
+logger = logging.getLogger("ws4redis")
 
 #: after so many connections of a tick the others may run
 _PAUSE_EVERY = 256
@@ -51,12 +54,17 @@ class LoopProcess:
     def _tick(self) -> None:
         while True:
             self.runtime.sleep(_TICK_SECONDS)
+            with self.runtime.lock:
+                self.pubsub.tick()
             self._tick_all(list(self.connections))
 
     def _tick_all(self, connections: Iterable[Connection]) -> None:
         for number, connection in enumerate(connections, 1):
-            with self.runtime.lock:
-                connection.tick()
+            try:
+                with self.runtime.lock:
+                    connection.tick()
+            except Exception:
+                logger.exception("a connection's second failed")
             if number % _PAUSE_EVERY == 0:
                 self._pause()
 

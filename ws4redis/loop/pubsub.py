@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,10 @@ _SUBSCRIBE_AT_ONCE = 1000
 
 #: the delays before Redis is tried again grow up to this, in seconds
 _LONGEST_DELAY_SECONDS = 1.0
+
+#: ticks of silence after which Redis is asked whether it is there, and after which it is not
+_ASK_AFTER = 10
+_DEAF_AFTER = 15
 
 
 class Question:
@@ -76,6 +80,10 @@ class PubSub:
         self._outgoing: list[Command] = []
         self._flushing = False
         self._failures = 0
+        #: ticks since Redis said anything
+        self._silent = 0
+        #: channels that Redis was told to forget, and has not confirmed
+        self._leaving: Counter[bytes] = Counter()
 
     def start(self) -> None:
         self._runtime.spawn(self._run)
@@ -88,6 +96,8 @@ class PubSub:
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
         if channels:
+            if self._subscription is not None:
+                self._leaving.update(channels)
             self._send(("UNSUBSCRIBE", *channels))
 
     def fetch(self, channels: Sequence[bytes], callback: Callable[[list[bytes | None]], None]) -> Question:
@@ -100,6 +110,17 @@ class PubSub:
         self._questions.append(question)
         self._send(question.command)
         return question
+
+    def tick(self) -> None:
+        """A second has gone by: a connection that broke somewhere on its way would be silent for ever."""
+        if self._subscription is None:
+            return
+        self._silent += 1
+        if self._silent == _ASK_AFTER:
+            self._questions.append(Question(("PING",), lambda _pong: None))
+            self._send(("PING",))
+        elif self._silent > _DEAF_AFTER:
+            self._subscription.close()  # the reader notices
 
     # inside
 
@@ -122,7 +143,7 @@ class PubSub:
                     return
             try:
                 subscription.send(commands)
-            except RedisUnavailable:
+            except Exception:  # a TLS socket that is closed meanwhile raises just anything
                 subscription.close()  # the reader notices
 
     def _run(self) -> None:
@@ -148,6 +169,7 @@ class PubSub:
                 self._subscription.close()
                 self._subscription = None
             self._outgoing = []
+            self._leaving.clear()
             self._questions = deque(each for each in self._questions if not each.cancelled)
         if not self._failures:
             logger.warning("Redis is away, websockets stay open and wait: %s", error)
@@ -164,6 +186,7 @@ class PubSub:
             self._questions = deque([Question(("PING",), self._all_subscribed), *waiting])
             self._outgoing = commands + [each.command for each in self._questions]
             self._subscription = subscription
+            self._silent = 0
             if self._flushing:
                 return
             self._flushing = True
@@ -178,8 +201,11 @@ class PubSub:
     def _read(self, subscription: Subscription) -> None:
         while True:
             replies = subscription.receive()
+            self._silent = 0
             with self._runtime.lock:
                 self._hand_on(replies)
+            # while Redis has more to tell, receive() does not wait: let others have their turn
+            self._runtime.sleep(0)
 
     def _hand_on(self, replies: list[Any]) -> None:
         """Deliver publications, in as large batches as the answers between them allow."""
@@ -187,7 +213,11 @@ class PubSub:
         for reply in replies:
             if is_push(reply):
                 if reply[0] == b"message":
-                    batch.append(Publication(reply[1], reply[2]))
+                    # before the confirmation it is for those who have left, not for who has come since
+                    if reply[1] not in self._leaving:
+                        batch.append(Publication(reply[1], reply[2]))
+                elif reply[0] == b"unsubscribe":
+                    self._leaving -= Counter((reply[1],))
                 continue
             if batch:
                 self._deliver(batch)

@@ -10,7 +10,7 @@ Result = TypeVar("Result")
 
 
 class Watcher(Protocol):
-    """Calls back whenever a descriptor is ready, in no greenlet: what is called must not block."""
+    """Calls back whenever a descriptor is ready, in no greenlet: what is called must not block, nor log."""
 
     def start(self, callback: Callable[[], Any]) -> None: ...
 

@@ -1,0 +1,64 @@
+"""The port to threads: what it promises to the loop."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+import pytest
+
+from ws4redis.thread_runtime import ThreadRuntime
+
+
+def test_a_callback_that_fails_disturbs_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    runtime = ThreadRuntime()
+    failing, good = socket.socketpair(), socket.socketpair()
+    called = threading.Event()
+    with runtime.lock, caplog.at_level(logging.ERROR):
+        first = runtime.watch_readable(failing[0].fileno())
+        second = runtime.watch_readable(good[0].fileno())
+
+        def fail() -> None:
+            first.close()
+            raise LookupError("on purpose")
+
+        first.start(fail)
+        second.start(lambda: (good[0].recv(1), called.set()))
+    failing[1].send(b"1")
+    for _ in range(3):
+        good[1].send(b"1")
+        assert called.wait(20)
+        called.clear()
+    assert "a callback of the websocket loop failed" in caplog.text
+    with runtime.lock:
+        second.close()
+    for each in (*failing, *good):
+        each.close()
+
+
+def test_a_stopped_watcher_is_not_called() -> None:
+    runtime = ThreadRuntime()
+    here, there = socket.socketpair()
+    events: list[str] = []
+    done = threading.Event()
+    with runtime.lock:
+        reader = runtime.watch_readable(here.fileno())
+        writer = runtime.watch_writable(here.fileno())
+
+        def readable() -> None:
+            events.append("read")
+            reader.stop()
+            writer.start(writable)
+
+        def writable() -> None:
+            events.append("write")
+            writer.close()
+            done.set()
+
+        reader.start(readable)
+    there.send(b"1")
+    assert done.wait(20)
+    assert events == ["read", "write"]
+    here.close()
+    there.close()
