@@ -222,7 +222,7 @@ class Connection:
             if self._held is None:
                 self._websocket.close(code, reason)
             else:
-                logger.warning("websocket %x refused with 503: Redis has not confirmed it", id(self._websocket))
+                logger.info("websocket %x refused with 503: Redis has not confirmed it", id(self._websocket))
                 self._websocket.write(_UNAVAILABLE)
                 self._websocket.abort()
 
