@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable
+from io import BufferedReader
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.util import is_hop_by_hop
@@ -77,13 +78,14 @@ class TakenSocket:
 
     Args:
         connection: plain, or TLS.
-        unread: bytes that the server has read beyond the request.
+        reader: the buffer through which the server has read the request, where it has one.
     """
 
-    def __init__(self, connection: socket.socket, unread: bytes) -> None:
-        self._connection = connection
-        self.unread = unread
+    def __init__(self, connection: socket.socket, reader: BufferedReader | None) -> None:
         prepare(connection)
+        self._connection = connection
+        #: bytes that the server has read beyond the request
+        self.unread = _buffered(reader) if reader is not None else b""
 
     def fileno(self) -> int:
         return self._connection.fileno()
@@ -116,8 +118,8 @@ class TakenSocket:
         """The server does that when the request's thread returns."""
 
 
-def _connection_of(environ: Environ, start_response: StartResponse) -> tuple[socket.socket, bytes]:
-    """Where the development servers keep the request's socket, and what they have read of it in advance.
+def _connection_of(environ: Environ, start_response: StartResponse) -> tuple[socket.socket, BufferedReader | None]:
+    """Where the development servers keep the request's socket, and the buffer through which they read it.
 
     Raises:
         UpgradeRefused: the server is none of them, or serves one request at a time.
@@ -125,17 +127,21 @@ def _connection_of(environ: Environ, start_response: StartResponse) -> tuple[soc
     handler = getattr(getattr(start_response, "__self__", None), "request_handler", None)
     if handler is None:
         if "werkzeug.socket" in environ:
-            return environ["werkzeug.socket"], b""
+            return environ["werkzeug.socket"], None
         raise UpgradeRefused(503, "This server cannot serve websockets: use manage.py runserver, or uWSGI with gevent.")
     if not isinstance(handler.server, ThreadingMixIn):
         raise UpgradeRefused(503, "Websockets need a thread each: start runserver without --nothreading.")
     handler.close_connection = True
     handler.log_request(101)
-    handler.connection.setblocking(False)
+    return handler.connection, handler.rfile
+
+
+def _buffered(reader: BufferedReader) -> bytes:
+    """What is in the buffer; of a socket that does not block."""
     try:
-        return handler.connection, bytes(handler.rfile.peek())
+        return bytes(reader.peek())
     except ssl.SSLWantReadError:
-        return handler.connection, b""
+        return b""
 
 
 _websocket_url: str = settings.WEBSOCKET_URL

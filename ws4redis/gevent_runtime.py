@@ -19,7 +19,7 @@ from ws4redis.loop.runtime import Result, Watcher
 
 _READ, _WRITE = 1, 2
 
-#: how soon a waiter for a lock looks himself whether it is free; twice as long each time, up to the second
+#: how soon a waiter for a lock looks himself whether it is free; each time twice as long, up to the latter
 _LOOK_AGAIN_SECONDS = 0.02
 _LOOK_AGAIN_AT_LEAST_SECONDS = 0.5
 

@@ -132,7 +132,7 @@ class WebsocketWSGIServer:
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
         """Take the connection out of the WSGI server's hands."""
-        raise NotImplementedError("a door does this: uwsgi_runserver")
+        raise NotImplementedError("a door does this: uwsgi_runserver, django_runserver")
 
     # inside
 
