@@ -11,6 +11,7 @@ import configparser
 import http.cookiejar
 import importlib
 import itertools
+import json
 import os
 import re
 import runpy
@@ -433,6 +434,41 @@ def test_publish_without_redis(publish: Any, settings_of_redis: None) -> None:
 def test_every_function_of_publish_is_run(publish: Any) -> None:
     functions = {name for name, value in publish.items() if isinstance(value, types.FunctionType)}
     assert functions == {*PUBLISHED, "what_was_last"}
+
+
+# -- how to change groups --
+
+
+@runs("howto/groups.py")
+def test_groups(redis_server: Valkey, settings_of_redis: None) -> None:
+    from tests.django_setup import database
+
+    redis = redis_server.client()
+
+    def known(name: str) -> list[str]:
+        return sorted(json.loads(redis.get(f"ws4redis:memberof:{name}") or "{}").get("groups", ["never told"]))
+
+    with database():
+        from django.contrib.auth.models import Group, User
+        from django.db.models.signals import m2m_changed
+
+        sample = runpy.run_path(str(HOWTO / "groups.py"))
+        try:
+            john, mary = User.objects.get(username="john"), User.objects.get(username="mary")
+            editors = Group.objects.create(name="editors")
+            john.groups.remove(Group.objects.get(name="writers"))
+            assert [known("john"), known("mary")] == [["chatusers"], ["never told"]]
+            editors.user_set.add(john, mary)
+            assert [known("john"), known("mary")] == [["chatusers", "editors"], ["editors"]]
+            editors.user_set.remove(john)
+            assert known("john") == ["chatusers"]
+            mary.groups.clear()
+            assert known("mary") == []
+            sample["ban"](john)
+            assert known("john") == []
+        finally:
+            m2m_changed.disconnect(sample["follow_groups"], sender=User.groups.through)
+            redis.delete("ws4redis:memberof:john", "ws4redis:memberof:mary")
 
 
 # -- how to authorise, a subscriber of one's own --

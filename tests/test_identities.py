@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from websocket import WebSocketTimeoutException
 
 from tests.browsers import get, log_in
 from tests.servers import ROOT, Site, Valkey, wait_for
+from ws4redis.groups import update_groups
 
 ALL = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
 
@@ -92,6 +93,71 @@ def test_a_session_without_a_login(site: Site, redis_server: Valkey, facility: s
     browser = site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")
     assert redis_server.client().publish(f"session:{key}:{facility}", "hi") == 1
     assert browser.recv() == "hi"
+
+
+@pytest.fixture
+def groups_of_john(redis_server: Valkey, settings_of_redis: None) -> Iterator[Callable[[list[str]], int]]:
+    """Changes John's groups; afterwards it is as if nothing had happened."""
+    User = type("User", (), {"get_username": lambda self: "john"})
+    yield lambda names: update_groups(User(), names)
+    redis_server.client().delete("ws4redis:memberof:john")
+
+
+def test_open_websockets_follow_a_change_of_groups(
+    site: Site, redis_server: Valkey, facility: str, groups_of_john: Callable[[list[str]], int]
+) -> None:
+    redis, john = redis_server.client(), f"sessionid={log_in(site, 'john')}"
+    browser = site.connect(f"/ws/{facility}?subscribe-group&publish-group&echo", cookie=john)
+    redis.set(f"group:new:{facility}", "kept")
+    assert groups_of_john(["new", "newer"]) == 1
+    assert browser.recv() == "kept"
+    assert redis.publish(f"group:chatusers:{facility}", "lost") == 0
+    assert redis.publish(f"group:newer:{facility}", "hi") == 1
+    assert browser.recv() == "hi"
+    browser.send("mine")
+    assert [browser.recv(), browser.recv()] == ["mine"] * 2
+    assert [redis.get(f"group:{each}:{facility}") for each in ("new", "newer", "chatusers")] == [b"mine", b"mine", None]
+
+    late = site.connect(f"/ws/{facility}?subscribe-group", cookie=john)
+    assert [late.recv(), late.recv()] == ["mine"] * 2, "a session that is older than the change follows, too"
+    groups_of_john([])
+    wait_for(lambda: not redis.pubsub_channels(f"*:{facility}"), "both have left their groups")
+
+    again = f"sessionid={log_in(site, 'john')}"
+    site.connect(f"/ws/{facility}?subscribe-group", cookie=again)
+    assert redis.pubsub_channels(f"*:{facility}") == [f"group:chatusers:{facility}".encode()], "the login is newer"
+
+
+def test_groups_that_change_under_load(
+    site: Site, redis_server: Valkey, facility: str, groups_of_john: Callable[[list[str]], int]
+) -> None:
+    """What else the browsers hear is neither lost nor doubled nor out of order, and in the end all is as told last."""
+    redis, john = redis_server.client(), f"sessionid={log_in(site, 'john')}"
+    url = f"/ws/{facility}?subscribe-group&subscribe-user"
+    browsers = [site.connect(url, cookie=john) for _ in range(10)]
+    for number in range(300):
+        groups_of_john([f"g{number % 3}", f"g{number % 5}"])
+        redis.publish(f"user:john:{facility}", str(number))
+    groups_of_john(["last"])
+    for browser in browsers:
+        assert [browser.recv() for _ in range(300)] == [str(number) for number in range(300)]
+    wanted = {f"group:last:{facility}".encode(), f"user:john:{facility}".encode()}
+    wait_for(lambda: set(redis.pubsub_channels(f"*:{facility}")) == wanted, "all are in the last group only")
+    redis.publish(f"group:last:{facility}", "the end")
+    assert [browser.recv() for browser in browsers] == ["the end"] * 10
+
+
+def test_groups_that_change_while_the_loop_is_cut_off(
+    site: Site, redis_server: Valkey, facility: str, groups_of_john: Callable[[list[str]], int]
+) -> None:
+    redis = redis_server.client()
+    site.connect(f"/ws/{facility}?subscribe-group", cookie=f"sessionid={log_in(site, 'john')}")
+    told = 1
+    while told:
+        redis.client_kill_filter(_type="pubsub")
+        told = groups_of_john(["new"])
+    wanted = [f"group:new:{facility}".encode()]
+    wait_for(lambda: redis.pubsub_channels(f"*:{facility}") == wanted, "the loop asks when it is back")
 
 
 GARBAGE = ["", "x", "x" * 32, "../../etc/passwd", "*", "a:b:c", "%00%0a", "é" * 20]

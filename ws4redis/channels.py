@@ -7,7 +7,7 @@ as ``subscribe-broadcast``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, QueryDict
@@ -16,6 +16,9 @@ from ws4redis import settings
 
 #: where the login signal stores the names of the user's groups
 GROUPS_SESSION_KEY = "ws4redis:memberof"
+
+#: and when it did, in seconds since 1970
+GROUPS_TIME_SESSION_KEY = "ws4redis:memberof_at"
 
 #: in the order in which newcomers get what was kept
 AUDIENCES = ("broadcast", "group", "user", "session")
@@ -38,6 +41,8 @@ class Identity(NamedTuple):
     username: str = ""
     groups: tuple[str, ...] = ()
     session_key: str = ""
+    #: when the groups were looked up, in seconds since 1970
+    groups_at: float = 0.0
 
 
 def identity_of(request: HttpRequest | None) -> Identity:
@@ -46,8 +51,10 @@ def identity_of(request: HttpRequest | None) -> Identity:
     session_key = getattr(session, "session_key", None) or ""
     if not user or not user.is_authenticated:
         return Identity(session_key=session_key)
-    groups = tuple(session.get(GROUPS_SESSION_KEY, ())) if session is not None else ()
-    return Identity(user.get_username(), groups, session_key)
+    if session is None:
+        return Identity(user.get_username())
+    groups = tuple(session.get(GROUPS_SESSION_KEY, ()))
+    return Identity(user.get_username(), groups, session_key, session.get(GROUPS_TIME_SESSION_KEY, 0.0))
 
 
 def prefix() -> str:
@@ -61,6 +68,11 @@ def broadcast_channel(facility: str) -> str:
 def audience_channel(audience: str, name: object, facility: str) -> str:
     """``audience`` is user, group or session."""
     return f"{prefix()}{audience}:{name}:{facility}"
+
+
+def groups_channel(username: str) -> str:
+    """The channel that tells of changes of a user's groups, and the key of the last one."""
+    return f"{prefix()}{GROUPS_SESSION_KEY}:{username}"
 
 
 def own_channels(audience: str, facility: str, identity: Identity) -> list[str]:
@@ -82,6 +94,7 @@ def addressed_channels(
     users: Iterable[Any] = (),
     sessions: Iterable[Any] = (),
     request: HttpRequest | None = None,
+    identify: Callable[[HttpRequest], Identity] = identity_of,
 ) -> list[str]:
     """The channels that a publisher addresses, each once, in the order broadcast, groups, users, sessions.
 
@@ -101,7 +114,7 @@ def addressed_channels(
                 continue
             if request is None:
                 raise ValueError(f"{audience}s=[SELF] needs request=: without it nobody knows who SELF is")
-            identity = identity or identity_of(request)
+            identity = identity or identify(request)
             channels += own_channels(audience, facility, identity)
     return list(dict.fromkeys(channels))
 

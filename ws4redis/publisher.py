@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.http import HttpRequest
 
 from ws4redis import channels, redis_client
+from ws4redis.channels import Identity, groups_channel, identity_of
+from ws4redis.groups import current_identity, with_newer_groups
 from ws4redis.redis_store import RedisStore
 
 
@@ -43,7 +45,15 @@ class RedisPublisher(RedisStore):
     ) -> None:
         super().__init__(redis_client.client())
         self._publishers.update(
-            channels.addressed_channels(facility, broadcast, groups, users, sessions, request=request)
+            channels.addressed_channels(
+                facility,
+                broadcast,
+                groups,
+                users,
+                sessions,
+                request=request,
+                identify=current_identity if groups else identity_of,
+            )
         )
 
     def fetch_message(self, request: HttpRequest | None, facility: str, audience: str = "any") -> bytes | None:
@@ -56,14 +66,26 @@ class RedisPublisher(RedisStore):
             RedisUnavailable: Redis did not answer within ``WS4REDIS_TIMEOUT``.
         """
         wanted = ("session", "user", "group", "broadcast") if audience == "any" else (audience,)
-        identity = channels.identity_of(request)
+        identity = identity_of(request)
+        values, update = self._kept(wanted, facility, identity)
+        newer = with_newer_groups(identity, update)
+        if newer != identity:
+            values, _ = self._kept(wanted, facility, newer)
+        return next((value for value in values if value), None)
+
+    def _kept(
+        self, audiences: Sequence[str], facility: str, identity: Identity
+    ) -> tuple[list[bytes | None], bytes | None]:
+        """The last messages of an identity's channels, and the last update of its groups where they matter (MGET)."""
         names = [
             name
-            for each in wanted
-            if each in channels.AUDIENCES
-            for name in channels.own_channels(each, facility, identity)
+            for audience in audiences
+            if audience in channels.AUDIENCES
+            for name in channels.own_channels(audience, facility, identity)
         ]
-        if not names:
-            return None
+        watched = [groups_channel(identity.username)] if identity.username and "group" in audiences else []
+        if not names and not watched:
+            return [], None
         with redis_client.redis_errors():
-            return next((value for value in self._connection.mget(names) if value), None)
+            values = self._connection.mget([*names, *watched])
+        return (values[:-1], values[-1]) if watched else (values, None)

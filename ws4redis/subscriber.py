@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from django.http import HttpRequest
 from redis import Redis
 
 from ws4redis import channels
+from ws4redis.channels import Identity, facility_of, groups_channel, identity_of
+from ws4redis.groups import with_newer_groups
 from ws4redis.publication import Publication
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
@@ -56,6 +59,27 @@ class OwnMessages:
         self._counts.clear()
 
 
+class Standing(NamedTuple):
+    """Who asks for what: enough to find the channels, and to find them again when the groups change."""
+
+    identity: Identity
+    facility: str
+    flags: Sequence[str]
+
+    def channels(self, direction: str) -> list[str]:
+        """``direction`` is subscribe or publish."""
+        return [
+            name
+            for audience in channels.AUDIENCES
+            if f"{direction}-{audience}" in self.flags
+            for name in channels.own_channels(audience, self.facility, self.identity)
+        ]
+
+    @property
+    def depends_on_groups(self) -> bool:
+        return bool(self.identity.username) and not {"subscribe-group", "publish-group"}.isdisjoint(self.flags)
+
+
 class RedisSubscriber(RedisStore):
     """Decides to which channels one websocket listens and publishes; made for each websocket.
 
@@ -71,11 +95,34 @@ class RedisSubscriber(RedisStore):
         self._subscriptions: list[str] = []
         #: set by the loop where the browser shall not get its own messages back
         self._own_messages: OwnMessages | None = None
+        self._standing: Standing | None = None
 
     def set_pubsub_channels(self, request: HttpRequest, channels: Sequence[str]) -> None:
         """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
-        self._publishers.update(_resolve("publish-", request, channels))
-        self._subscriptions += _resolve("subscribe-", request, channels)
+        standing = Standing(identity_of(request), facility_of(request.path_info), tuple(channels))
+        self._publishers.update(standing.channels("publish"))
+        self._subscriptions += standing.channels("subscribe")
+        if standing.depends_on_groups:
+            self._standing = standing
+
+    @property
+    def groups_channel(self) -> bytes | None:
+        """Where changes of the user's groups are told; None where they do not matter."""
+        return groups_channel(self._standing.identity.username).encode() if self._standing is not None else None
+
+    def regroup(self, update: bytes | None) -> bool:
+        """Follow a change of the user's groups; returns whether there was one."""
+        before = self._standing
+        if before is None:
+            return False
+        after = before._replace(identity=with_newer_groups(before.identity, update))
+        if after == before:
+            return False
+        self._standing = after
+        # new objects, for other threads may be looking at the old ones
+        self._publishers = {*_moved(self._publishers, before, after, "publish")}
+        self._subscriptions = _moved(self._subscriptions, before, after, "subscribe")
+        return True
 
     def _send(self, payload: RedisMessage, expire: int | None, transaction: bool) -> dict[str, int]:
         """As ``RedisStore``; remembers what will come back to this very browser."""
@@ -98,12 +145,7 @@ class RedisSubscriber(RedisStore):
         """The browser is gone."""
 
 
-def _resolve(prefix: str, request: HttpRequest, flags: Sequence[str]) -> list[str]:
-    facility = channels.facility_of(request.path_info)
-    identity = channels.identity_of(request)
-    return [
-        name
-        for audience in channels.AUDIENCES
-        if f"{prefix}{audience}" in flags
-        for name in channels.own_channels(audience, facility, identity)
-    ]
+def _moved(names: Iterable[str], before: Standing, after: Standing, direction: str) -> list[str]:
+    """The channels after a change; what a subclass has added stays."""
+    old = before.channels(direction)
+    return [*after.channels(direction), *(name for name in names if name not in old)]

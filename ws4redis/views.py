@@ -13,14 +13,18 @@ class ChannelView:
         echo: the browser's own messages come back to it, too.
     """
 
-    __slots__ = ("_subscriber", "channels", "own_messages")
+    __slots__ = ("_echo", "_subscriber", "channels", "groups_channel", "own_messages")
 
     def __init__(self, subscriber: RedisSubscriber, echo: bool) -> None:
         self._subscriber = subscriber
-        self.channels = tuple(name.encode() for name in dict.fromkeys(subscriber._subscriptions))
+        self._echo = echo
+        self.groups_channel = subscriber.groups_channel
         self.own_messages: OwnMessages | None = None
-        if not echo and not subscriber._publishers.isdisjoint(subscriber._subscriptions):
-            self.own_messages = subscriber._own_messages = OwnMessages()
+        self._take_channels()
+
+    def regroup(self, update: bytes | None) -> None:
+        if self._subscriber.regroup(update):
+            self._take_channels()
 
     def on_message(self, message: str | bytes) -> None:
         payload = RedisMessage(message)
@@ -29,3 +33,10 @@ class ChannelView:
 
     def on_close(self) -> None:
         self._subscriber.release()
+
+    def _take_channels(self) -> None:
+        subscriber = self._subscriber
+        self.channels = tuple(name.encode() for name in dict.fromkeys(subscriber._subscriptions))
+        returning = not subscriber._publishers.isdisjoint(subscriber._subscriptions)
+        if returning and not self._echo and self.own_messages is None:
+            self.own_messages = subscriber._own_messages = OwnMessages()

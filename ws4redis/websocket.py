@@ -75,6 +75,7 @@ class WebSocket:
         "_writer",
         "closed",
         "open",
+        "quiet",
     )
 
     def __init__(
@@ -93,6 +94,8 @@ class WebSocket:
         self.open = True
         #: the descriptor is closed
         self.closed = False
+        #: ticks since anything was written, counted by the owner
+        self.quiet = 0
 
     @property
     def close_code(self) -> int | None:
@@ -122,6 +125,7 @@ class WebSocket:
     def write(self, data: bytes) -> None:
         """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
         if self.open:
+            self.quiet = 0
             self._transmit(data)
 
     def send(self, message: str | bytes, binary: bool | None = None) -> None:

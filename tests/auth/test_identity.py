@@ -118,12 +118,12 @@ def test_logged_in() -> None:
     request = identified(key)
     assert request.user.is_authenticated
     assert request.user.get_username() == "john"
-    assert identity_of(request) == Identity("john", ("chatusers", "writers"), key)
+    assert identity_of(request)[:3] == ("john", ("chatusers", "writers"), key)
 
 
 def test_logged_in_without_groups() -> None:
     key = log_in("mary")
-    assert identity_of(identified(key)) == Identity("mary", (), key)
+    assert identity_of(identified(key))[:3] == ("mary", (), key)
 
 
 def test_the_users_password_has_changed() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ws4redis.loop.connection import Connection, Heartbeat
-from ws4redis.loop.hub import Bundle, Hub
+from ws4redis.loop.hub import Hub
 from ws4redis.publication import Publication
 from ws4redis.subscriber import OwnMessages
 from ws4redis.websocket import WebSocket
@@ -19,7 +19,7 @@ class Wire:
     """Stands for the websocket; remembers what it is told."""
 
     def __init__(self) -> None:
-        self.open, self.closed, self.told = True, False, []
+        self.open, self.closed, self.told, self.quiet = True, False, [], 0
 
     close_code, close_reason = 1000, ""
 
@@ -27,6 +27,7 @@ class Wire:
         self.told.append("start")
 
     def write(self, data: bytes) -> None:
+        self.quiet = 0
         if data:
             self.told.append(data)
 
@@ -89,7 +90,13 @@ class Page:
 
     def __init__(self, channels: tuple[bytes, ...] = (), own: OwnMessages | None = None) -> None:
         self.channels, self.own_messages = channels, own
+        self.groups_channel: bytes | None = None
         self.heard: list[Any] = []
+
+    def regroup(self, update: bytes | None) -> None:
+        """The update names the channels."""
+        if update is not None and (channels := tuple(update.split())) != self.channels:
+            self.channels = channels
 
     def on_message(self, message: Any) -> None:
         if message == "fail":
@@ -141,7 +148,7 @@ def test_no_heartbeat_while_there_are_messages() -> None:
     made, wire, _ = connection(heartbeat="beat")
     for _ in range(3):
         assert ticks(made, wire, 2) == []
-        made.deliver([Bundle([Publication(b"c", b"hi")])])
+        wire.write(b"something")
 
 
 def test_redis_does_not_answer() -> None:

@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.loop.hub import Bundle
+from ws4redis.loop.listener import Listener
 from ws4redis.protocol.frames import CloseCode, message_frame
-from ws4redis.publication import payload_frame
 from ws4redis.websocket import WebSocket
 
 if TYPE_CHECKING:
     from ws4redis.loop.hub import Hub
-    from ws4redis.loop.pubsub import PubSub, Question
+    from ws4redis.loop.pubsub import PubSub
     from ws4redis.loop.runtime import Runtime
     from ws4redis.subscriber import OwnMessages
 
@@ -42,6 +41,13 @@ class View(Protocol):
     @property
     def own_messages(self) -> OwnMessages | None:
         """What the browser has published itself and shall not get back; None where it gets everything."""
+
+    @property
+    def groups_channel(self) -> bytes | None:
+        """Where Redis tells that the visitor's groups have changed; None where they do not matter."""
+
+    def regroup(self, update: bytes | None) -> None:
+        """Change ``channels`` as an update of the groups asks for; called by the loop, must not block."""
 
     def on_message(self, message: str | bytes) -> None: ...
 
@@ -78,86 +84,30 @@ class Connection:
         accept_response: the HTTP answer that makes it a websocket, sent when Redis has confirmed the subscription.
     """
 
-    __slots__ = (
-        "_accept_response",
-        "_busy",
-        "_closing_for",
-        "_held",
-        "_inbox",
-        "_loop",
-        "_question",
-        "_quiet",
-        "_silent",
-        "_view",
-        "_websocket",
-    )
+    __slots__ = ("_busy", "_closing_for", "_inbox", "_listener", "_loop", "_silent", "_view", "_websocket")
 
     def __init__(self, loop: Loop, websocket: WebSocket, view: View, accept_response: bytes) -> None:
         self._loop = loop
         self._websocket = websocket
         self._view = view
-        self._accept_response: bytes = accept_response
-        #: what was published while the channels' last messages are awaited; None once the browser is connected
-        self._held: list[Bundle] | None = []
-        self._question: Question | None = None
+        self._listener = Listener(loop, websocket, view, accept_response)
         self._inbox: list[str | bytes] = []
         self._busy = False
-        #: ticks since the browser gave a sign of life, since it was sent something, since closing began
-        self._silent = self._quiet = self._closing_for = 0
+        #: ticks since the browser gave a sign of life, since closing began
+        self._silent = self._closing_for = 0
 
     def open(self) -> None:
-        loop, channels = self._loop, self._view.channels
-        with loop.runtime.lock:
-            loop.connections.add(self)
+        with self._loop.runtime.lock:
+            self._loop.connections.add(self)
             self._websocket.start(self)
-            if channels:
-                loop.pubsub.subscribe(loop.hub.join(self, channels))
-                self._question = loop.pubsub.fetch(channels, self._fetched)
-            else:
-                self._fetched([])
+            self._listener.start()
 
     @property
     def connected(self) -> bool:
-        return self._held is None
-
-    # from Redis
-
-    def _fetched(self, values: Sequence[bytes | None]) -> None:
-        """Redis has confirmed: answer the browser, with what was kept and what was published meanwhile, each once."""
-        held = [publication for bundle in self._held or () for publication in bundle.publications]
-        self._held = self._question = None
-        live = {(each.channel, each.payload) for each in held}
-        kept = [
-            payload_frame(value)
-            for channel, value in zip(self._view.channels, values, strict=False)
-            if value is not None and (channel, value) not in live
-        ]
-        self._websocket.write(b"".join([self._accept_response, *kept, *(each.frame for each in held)]))
-        self._accept_response = b""
-        self._quiet = 0
-
-    def deliver(self, bundles: Sequence[Bundle]) -> None:
-        if self._held is not None:
-            self._held += bundles
-            return
-        own = self._view.own_messages
-        if own:
-            frames = [each.frame for bundle in bundles for each in own.others(bundle.publications)]
-            data = b"".join(frames)
-        elif len(bundles) == 1:
-            data = bundles[0].frames
-        else:
-            data = b"".join([bundle.frames for bundle in bundles])
-        if data:
-            self._quiet = 0
-            self._websocket.write(data)
+        return self._listener.connected
 
     def resubscribed(self) -> None:
-        """A loss is over: what is held is older than what will be fetched, and own messages may never come back."""
-        if self._held:
-            self._held.clear()
-        if self._view.own_messages:
-            self._view.own_messages.clear()
+        self._listener.resubscribed()
 
     # from the browser
 
@@ -218,8 +168,8 @@ class Connection:
     def close(self, code: int, reason: str = "") -> None:
         """Begin the closing handshake; a browser that is not yet connected gets a 503."""
         with self._loop.runtime.lock:
-            self._leave()
-            if self._held is None:
+            self._listener.leave()
+            if self.connected:
                 self._websocket.close(code, reason)
             else:
                 logger.info("websocket %x refused with 503: Redis has not confirmed it", id(self._websocket))
@@ -227,7 +177,7 @@ class Connection:
                 self._websocket.abort()
 
     def lost(self) -> None:
-        self._leave()
+        self._listener.leave()
         self._loop.connections.discard(self)
         if not self._busy:
             self._loop.runtime.spawn(self._say_goodbye)
@@ -241,25 +191,18 @@ class Connection:
         except Exception:
             logger.exception("a websocket's view failed after the end")
 
-    def _leave(self) -> None:
-        if self._question is not None:
-            self._question.cancel()
-            self._question = None
-        loop = self._loop
-        loop.pubsub.unsubscribe(loop.hub.leave(self, self._view.channels))
-
     # time
 
     def tick(self) -> None:
         """A second has gone by."""
         # while its messages are handled, the browser is not read
         self._silent = 0 if self._busy else self._silent + 1
-        self._quiet += 1
+        self._websocket.quiet += 1
         if not self._websocket.open:
             self._closing_for += 1
             if self._closing_for > _CLOSING_AT_MOST:
                 self._websocket.abort()
-        elif self._held is not None:
+        elif not self.connected:
             if self._silent > self._loop.patience:
                 self.close(CloseCode.TRY_AGAIN_LATER)
         elif self._silent >= _DEAD_AFTER:
@@ -267,10 +210,9 @@ class Connection:
         else:
             if self._silent and self._silent % _PING_EVERY == 0:
                 self._websocket.ping()
-            if self._quiet >= _HEARTBEAT_AFTER:
+            if self._websocket.quiet >= _HEARTBEAT_AFTER:
                 self._beat()
 
     def _beat(self) -> None:
         if self._loop.heartbeat is not None:
-            self._quiet = 0
             self._websocket.write(self._loop.heartbeat.frame)

@@ -1,0 +1,163 @@
+"""What a browser hears when its view's channels change; Redis' answers come when the test gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.loop.test_connection import Page, Process, Wire
+from ws4redis.loop.connection import Connection
+from ws4redis.publication import Publication
+from ws4redis.subscriber import OwnMessages
+
+WATCHED = b"changes"
+
+
+class Situation:
+    """A browser that listens to ``a`` and ``b``, and whose view follows what is told on ``changes``."""
+
+    def __init__(self, channels: bytes = b"a b", own: OwnMessages | None = None) -> None:
+        self.page = Page(tuple(channels.split()), own)
+        self.page.groups_channel = WATCHED
+        self.wire, self.process = Wire(), Process()
+        self.connection = Connection(self.process, self.wire, self.page, b"101")  # type: ignore[arg-type]
+        self.connection.open()
+
+    def answer(self, *values: bytes | None) -> None:
+        """Redis replies to the oldest MGET: the last messages, and the last change."""
+        self.process.asked.pop(0)(values)
+
+    def publish(self, *messages: tuple[bytes, bytes]) -> None:
+        self.process.hub.deliver([Publication(channel, payload) for channel, payload in messages])
+
+    def change(self, channels: bytes) -> None:
+        self.publish((WATCHED, channels))
+
+    def sent(self) -> bytes:
+        """All that was written since, without the frames' heads."""
+        told = b"".join(each for each in self.wire.told if isinstance(each, bytes))
+        self.wire.told.clear()
+        return told.replace(b"\x81\x01", b"")
+
+    def commands(self) -> list[tuple[str, bytes]]:
+        told, self.process.commands = self.process.commands, []
+        return told
+
+
+@pytest.fixture
+def browser() -> Situation:
+    """One that is connected."""
+    situation = Situation()
+    situation.answer(None, None, None)
+    assert situation.sent() == b"101"
+    situation.commands()
+    return situation
+
+
+def test_it_listens_for_changes_first() -> None:
+    assert Situation().commands() == [("SUBSCRIBE", WATCHED), ("SUBSCRIBE", b"a"), ("SUBSCRIBE", b"b")]
+
+
+def test_it_hears_a_new_channel_from_its_last_message_on(browser: Situation) -> None:
+    browser.change(b"a b c")
+    assert browser.commands() == [("SUBSCRIBE", b"c")]
+    browser.publish((b"c", b"2"), (b"a", b"3"))
+    assert browser.sent() == b""
+    browser.answer(b"1", b"a b c")
+    assert browser.sent() == b"123"
+    browser.publish((b"c", b"4"))
+    assert browser.sent() == b"4"
+
+
+def test_it_no_longer_hears_what_it_has_left(browser: Situation) -> None:
+    browser.change(b"b")
+    assert browser.commands() == [("UNSUBSCRIBE", b"a")]
+    browser.publish((b"a", b"1"), (b"b", b"2"))
+    assert browser.sent() == b"2"
+    assert not browser.process.asked
+
+
+def test_a_change_that_changes_nothing_asks_for_nothing(browser: Situation) -> None:
+    browser.change(b"a b")
+    assert not browser.commands() and not browser.process.asked
+
+
+def test_a_change_before_it_is_connected() -> None:
+    """It is connected when all of its channels are confirmed, and gets nothing of those that are no longer its own."""
+    browser = Situation()
+    browser.publish((b"a", b"x"), (b"b", b"2"))
+    browser.commands()
+    browser.answer(b"x", b"1", b"b c")
+    assert browser.commands() == [("UNSUBSCRIBE", b"a"), ("SUBSCRIBE", b"c")]
+    assert browser.sent() == b"" and not browser.connection.connected
+    browser.answer(b"1", b"3", b"b c")
+    assert browser.sent() == b"101132"
+
+
+def test_a_channel_that_was_left_before_it_is_connected() -> None:
+    browser = Situation()
+    browser.publish((b"a", b"x"), (b"b", b"2"))
+    browser.answer(b"x", b"1", b"b")
+    assert browser.sent() == b"10112"
+
+
+def test_a_change_while_redis_is_asked_comes_with_the_answer(browser: Situation) -> None:
+    browser.change(b"a b c")
+    browser.change(b"a b d")
+    assert len(browser.process.asked) == 1
+    browser.answer(b"x", b"a b d")
+    browser.answer(b"1", b"a b d")
+    assert browser.sent() == b"1"
+    assert browser.commands() == [("SUBSCRIBE", b"c"), ("UNSUBSCRIBE", b"c"), ("SUBSCRIBE", b"d")]
+
+
+def test_two_changes_keep_what_the_first_has_brought(browser: Situation) -> None:
+    browser.change(b"a b c")
+    browser.answer(b"x", b"a b c d")
+    browser.answer(b"1", b"2", b"a b c d")
+    assert browser.sent() == b"12"
+
+
+def test_after_a_loss_it_asks_what_has_changed(browser: Situation) -> None:
+    browser.connection.resubscribed()
+    browser.answer(b"a c")
+    assert browser.commands() == [("UNSUBSCRIBE", b"b"), ("SUBSCRIBE", b"c")]
+    browser.answer(b"1", b"a c")
+    assert browser.sent() == b"1"
+
+
+def test_own_messages_do_not_come_back_while_redis_is_asked() -> None:
+    own = OwnMessages()
+    browser = Situation(own=own)
+    browser.answer(None, None, None)
+    browser.sent()
+    browser.change(b"a b c")
+    own.expect(b"a", b"m")
+    browser.publish((b"a", b"m"), (b"a", b"1"))
+    browser.answer(None, b"a b c")
+    assert browser.sent() == b"1"
+
+
+def test_one_who_is_in_no_group_yet() -> None:
+    browser = Situation(channels=b"")
+    browser.answer(None)
+    assert browser.sent() == b"101"
+    browser.change(b"c")
+    browser.answer(b"1", b"c")
+    assert browser.sent() == b"1"
+
+
+@pytest.mark.parametrize("steps", [[], [(None, None, None)], [(None, None, None), b"c"], [(None, None, None), b"b"]])
+def test_nothing_is_left_when_it_leaves(steps: list[Any]) -> None:
+    browser = Situation()
+    for step in steps:
+        if isinstance(step, tuple):
+            browser.answer(*step)
+        else:
+            browser.change(step)
+    browser.connection.lost()
+    told = browser.commands()
+    assert not browser.process.hub.channels and not browser.process.asked
+    subscribed = {name for command, name in told if command == "SUBSCRIBE"}
+    assert {name for command, name in told if command == "UNSUBSCRIBE"} == subscribed
