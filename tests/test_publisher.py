@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import os
 import socket
 import sys
@@ -23,6 +24,7 @@ from ws4redis import redis_client, settings
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.publisher import RedisPublisher
 from ws4redis.redis_store import SELF, RedisMessage
+from ws4redis.subscription import Subscription, is_push
 
 
 @pytest.fixture
@@ -239,6 +241,11 @@ def test_all_audiences(client: redis.Redis) -> None:
     }
 
 
+def test_the_arguments_have_their_historic_names() -> None:
+    names = {"facility", "broadcast", "users", "groups", "sessions", "request"}
+    assert set(inspect.signature(RedisPublisher).parameters) == names
+
+
 def test_publishers_do_not_share_state(client: redis.Redis) -> None:
     first = RedisPublisher(facility="news", broadcast=True)
     second = RedisPublisher(facility="news", users=["john"])
@@ -248,6 +255,11 @@ def test_publishers_do_not_share_state(client: redis.Redis) -> None:
 def test_an_audience_without_a_facility(client: redis.Redis) -> None:
     with pytest.raises(ValueError, match="facility"):
         RedisPublisher(broadcast=True)
+
+
+def test_publishers_share_the_way_to_redis(client: redis.Redis) -> None:
+    first, second = RedisPublisher(), RedisPublisher(facility="news", broadcast=True)
+    assert first._connection is second._connection
 
 
 @pytest.mark.parametrize("users", [True, "john"])
@@ -311,6 +323,29 @@ def test_fetch_message_without_a_visitor(client: redis.Redis, facility: str) -> 
         assert RedisPublisher().fetch_message(request, facility, "broadcast") == b"hi"
         for audience in ("session", "user", "group", "everybody"):
             assert RedisPublisher().fetch_message(request, facility, audience) is None
+
+
+# what the request has beside its path, what is found where user, group and broadcast have their letter
+INCOMPLETE: list[tuple[dict[str, Any], str]] = [
+    ({"user": request_of("john").user}, "u"),
+    ({"user": request_of("john").user, "session": None}, "u"),
+    ({"user": None, "session": None}, "b"),
+    ({"user": request_of().user}, "b"),
+    ({"session": request_of(groups=["chatusers"]).session}, "b"),
+]
+
+
+@pytest.mark.parametrize(("attributes", "found"), INCOMPLETE)
+def test_fetch_message_tolerates_what_is_missing(
+    client: redis.Redis, facility: str, attributes: dict[str, Any], found: str
+) -> None:
+    client.mset({f"user:john:{facility}": "u", f"group:chatusers:{facility}": "g", f"broadcast:{facility}": "b"})
+    request = RequestFactory().get("/")
+    for name, value in attributes.items():
+        setattr(request, name, value)
+    assert RedisPublisher().fetch_message(request, facility) == found.encode()
+    assert RedisPublisher().fetch_message(request, facility, "user") == (b"u" if found == "u" else None)
+    assert RedisPublisher().fetch_message(request, facility, "group") is None
 
 
 def test_fetch_message_skips_what_is_empty(client: redis.Redis, facility: str) -> None:
@@ -394,11 +429,11 @@ CONNECTIONS: dict[str, Callable[[Valkey], Any]] = {
 def works(facility: str) -> None:
     """Publisher and subscription both reach the Redis of the settings."""
     publisher = RedisPublisher(facility=facility, broadcast=True)
-    subscription = redis_client.Subscription()
+    subscription = Subscription(redis_client.client())
     try:
         subscription.send([("SUBSCRIBE", f"broadcast:{facility}")])
         (confirmation,) = subscription.receive()
-        assert redis_client.is_push(confirmation)
+        assert is_push(confirmation)
         assert publisher.publish_message("hü") == 1
         (publication,) = subscription.receive()
         assert publication == [b"message", f"broadcast:{facility}".encode(), "hü".encode()]
@@ -469,7 +504,7 @@ def test_passwords(redis_server: Valkey, client: redis.Redis, connect: Callable[
         with pytest.raises(RedisUnavailable):
             RedisPublisher(facility=facility, broadcast=True).publish_message("hi")
         with pytest.raises(RedisUnavailable):
-            redis_client.Subscription()
+            Subscription(redis_client.client())
     finally:
         client.acl_deluser("web")
 
@@ -544,7 +579,7 @@ def test_nobody_listens(connect: Callable[..., None], act: Callable[[], Any]) ->
 
 def test_nobody_listens_to_the_subscription(connect: Callable[..., None]) -> None:
     connect(f"redis://127.0.0.1:{free_port()}")
-    fails_within(1, redis_client.Subscription)
+    fails_within(1, lambda: Subscription(redis_client.client()))
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
@@ -557,7 +592,7 @@ def test_redis_hangs(silent_port: int, connect: Callable[..., None], act: Callab
 def test_redis_hangs_before_the_subscription(silent_port: int, connect: Callable[..., None]) -> None:
     connect(f"redis://127.0.0.1:{silent_port}")
     with override_settings(WS4REDIS_TIMEOUT=0.2):
-        fails_within(0.8, redis_client.Subscription)
+        fails_within(0.8, lambda: Subscription(redis_client.client()))
 
 
 def test_redis_hangs_and_many_wait_for_a_connection(silent_port: int, connect: Callable[..., None]) -> None:

@@ -16,6 +16,7 @@ from ws4redis import settings
 _PREFIX = "WS4REDIS_"
 
 _DOTTED_PATHS = (
+    "WS4REDIS_CONNECTION",
     "WS4REDIS_SUBSCRIBER",
     "WS4REDIS_PROCESS_REQUEST",
     "WS4REDIS_ALLOWED_CHANNELS",
@@ -52,7 +53,7 @@ def check_dotted_paths(**kwargs: Any) -> list[CheckMessage]:
     errors: list[CheckMessage] = []
     for name in _DOTTED_PATHS:
         value = getattr(settings, name)
-        if isinstance(value, str):
+        if isinstance(value, str) and "://" not in value:
             try:
                 import_string(value)
             except Exception as error:

@@ -1,16 +1,17 @@
-"""How to reach Redis: a bounded pool that publishes, and the connection that listens."""
+"""How to reach Redis: one client with a bounded pool, for all of a process but its subscription."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import hiredis
+from django.utils.module_loading import import_string
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import (
+    AbstractConnection,
     Connection,
     ConnectionPool,
     SSLConnection,
@@ -18,15 +19,11 @@ from redis.connection import (
     parse_url,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from ws4redis import settings
 from ws4redis.exceptions import RedisUnavailable
-
-#: how much one read of the subscription takes from the kernel, in bytes
-_READ_SIZE = 1 << 18
 
 
 @contextmanager
@@ -40,10 +37,33 @@ def redis_errors() -> Iterator[None]:
         raise RedisUnavailable(f"Redis is not available: {error}") from error
 
 
-def connection_options() -> tuple[type[Connection], dict[str, Any]]:
-    """The class of connections and its arguments, from ``WS4REDIS_CONNECTION``."""
+def connection_options() -> tuple[type[AbstractConnection], dict[str, Any]]:
+    """The class of connections and its arguments, from ``WS4REDIS_CONNECTION``.
+
+    Raises:
+        TypeError: the setting's function returns no ``redis.Redis``.
+    """
     given = settings.WS4REDIS_CONNECTION
-    options = parse_url(given) if isinstance(given, str) else dict(given)
+    if isinstance(given, str) and "://" not in given:
+        given = import_string(given)
+    if callable(given):
+        connection_class, options = _options_of(given())
+    else:
+        connection_class, options = _named_options(parse_url(given) if isinstance(given, str) else dict(given))
+    options.pop("timeout", None)
+    # PUBLISH is not idempotent: after an error nobody knows whether Redis did it, so nothing is tried twice
+    return connection_class, bounded({"retry": Retry(NoBackoff(), 0), **options})
+
+
+def bounded(options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of connections that return bytes and do not wait for ever."""
+    for name in ("socket_timeout", "socket_connect_timeout"):
+        if options.get(name) is None:
+            options[name] = settings.WS4REDIS_TIMEOUT
+    return {**options, "decode_responses": False}
+
+
+def _named_options(options: dict[str, Any]) -> tuple[type[AbstractConnection], dict[str, Any]]:
     connection_class = options.pop("connection_class", Connection)
     if path := options.pop("unix_socket_path", None):
         connection_class = UnixDomainSocketConnection
@@ -52,13 +72,16 @@ def connection_options() -> tuple[type[Connection], dict[str, Any]]:
             options.pop(name, None)
     if options.pop("ssl", False):
         connection_class = SSLConnection
-    options.pop("timeout", None)
-    options.setdefault("socket_timeout", settings.WS4REDIS_TIMEOUT)
-    options.setdefault("socket_connect_timeout", settings.WS4REDIS_TIMEOUT)
-    # PUBLISH is not idempotent: after an error nobody knows whether Redis did it, so nothing is tried twice
-    options.setdefault("retry", Retry(NoBackoff(), 0))
-    options["decode_responses"] = False
     return connection_class, options
+
+
+def _options_of(client: Any) -> tuple[type[AbstractConnection], dict[str, Any]]:
+    """What a site's own client makes its connections of; its pool and its retries are not used."""
+    if not isinstance(client, Redis):
+        raise TypeError(f"the function in WS4REDIS_CONNECTION must return a redis.Redis, not {client!r}")
+    pool = client.connection_pool
+    options = {name: value for name, value in pool.connection_kwargs.items() if name != "retry"}
+    return pool.connection_class, options
 
 
 class BoundedPool(ConnectionPool):
@@ -111,58 +134,3 @@ def _make_client() -> Redis:
 
 #: ``client()`` returns the client with which this process publishes and fetches
 client = _Shared().client
-
-
-class Subscription:
-    """The connection on which Redis tells one process what was published.
-
-    It speaks RESP3, where commands are answered between the publications. A key that is read here is therefore read
-    at a known point of the stream: what came before is older, what comes after is newer.
-    """
-
-    def __init__(self) -> None:
-        connection_class, options = connection_options()
-        options |= {"protocol": 3, "socket_keepalive": options.get("socket_keepalive", True)}
-        for name in ("max_connections", "health_check_interval"):
-            options.pop(name, None)
-        if connection_class is UnixDomainSocketConnection:
-            options.pop("socket_keepalive")
-        self._connection = connection_class(**options)
-        self._reader = hiredis.Reader()
-        with redis_errors():
-            self._connection.connect()
-            # redis-py's own parser costs some twenty times as much for each publication
-            self._socket = self._connection._sock
-            # silence is normal from now on
-            self._socket.settimeout(None)
-
-    def send(self, commands: Sequence[Sequence[str | bytes]]) -> None:
-        with redis_errors():
-            self._socket.sendall(b"".join(hiredis.pack_command(tuple(command)) for command in commands))
-
-    def receive(self) -> list[Any]:
-        """All that Redis has sent; waits where that is nothing yet. Pushes are lists, ``is_push`` tells them apart.
-
-        Raises:
-            RedisUnavailable: the connection is lost.
-            ResponseError: Redis refuses what was asked.
-        """
-        replies: list[Any] = []
-        while not replies:
-            with redis_errors():
-                data = self._socket.recv(_READ_SIZE)
-            if not data:
-                raise RedisUnavailable("Redis closed the subscription")
-            self._reader.feed(data)
-            while (reply := self._reader.gets()) is not False:
-                if isinstance(reply, hiredis.ReplyError):
-                    raise ResponseError(f"Redis refuses the subscription: {reply}")
-                replies.append(reply)
-        return replies
-
-    def close(self) -> None:
-        self._connection.disconnect()
-
-
-def is_push(reply: Any) -> bool:
-    return isinstance(reply, hiredis.PushNotification)

@@ -60,7 +60,7 @@ def _names_or_hook(value: Any) -> bool:
 
 
 def _connection(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, str) and "://" in value)
+    return isinstance(value, dict) or callable(value) or (isinstance(value, str) and ("://" in value or "." in value))
 
 
 _HOOK = "None, a callable or the dotted path of one"
@@ -75,7 +75,8 @@ SETTINGS: dict[str, Setting] = {
     "WS4REDIS_CONNECTION": Setting(
         {"host": "localhost", "port": 6379, "db": 0, "password": None},
         _connection,
-        "a dict of redis-py's keyword arguments or a URL such as redis://localhost:6379/0",
+        "a dict of redis-py's keyword arguments, a URL such as redis://localhost:6379/0, or a function (or its dotted "
+        "path) that returns a redis.Redis",
         "Where Redis is.",
     ),
     "WS4REDIS_PREFIX": Setting(

@@ -74,7 +74,8 @@ class WebsocketWSGIServer:
     """A WSGI application whose every request asks for a websocket. A door overrides ``upgrade_websocket``.
 
     Args:
-        redis_connection: a ``redis.Redis`` with which browsers' messages are published, in place of our own pool.
+        redis_connection: the ``redis.Redis`` to use in place of that of ``WS4REDIS_CONNECTION``: browsers' messages are
+            published with it, and the process listens where its connections lead to.
     """
 
     runtime: Runtime
@@ -91,7 +92,7 @@ class WebsocketWSGIServer:
 
     @property
     def process(self) -> LoopProcess:
-        return loop_process(self.runtime)
+        return loop_process(self.runtime, self._client)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -136,6 +137,9 @@ class WebsocketWSGIServer:
 
     # inside
 
+    def _client(self) -> Redis:
+        return self._redis_connection or redis_client.client()
+
     @staticmethod
     def _request(environ: Environ) -> WSGIRequest:
         # the WSGI server may use its dictionary again, for another visitor
@@ -168,7 +172,7 @@ class WebsocketWSGIServer:
         (hook("WS4REDIS_PROCESS_REQUEST") or self.process_request)(request)
         flags, echo = self.process_subscriptions(request)
         flags = allowed_channels(request, flags)
-        subscriber = self.Subscriber(self._redis_connection or redis_client.client())
+        subscriber = self.Subscriber(self._client())
         subscriber.set_pubsub_channels(request, flags)
         view = ChannelView(subscriber, echo)
         if logger.isEnabledFor(logging.INFO):

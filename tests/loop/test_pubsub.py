@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests.servers import Valkey, wait_for
-from ws4redis import settings
+from ws4redis import redis_client, settings
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.publication import Publication
@@ -57,7 +57,9 @@ class Listener:
         self.log: list[tuple[Any, ...]] = []
         self.restorations = 0
         self.runtime = Threads()
-        self.pubsub = PubSub(self.runtime, lambda: sorted(self.channels), self.deliver, self.restored)  # type: ignore[arg-type]
+        self.pubsub = PubSub(
+            self.runtime, redis_client.client, lambda: sorted(self.channels), self.deliver, self.restored
+        )  # type: ignore[arg-type]
         self.pubsub.start()
         self.wait(1)
 
@@ -268,7 +270,7 @@ def test_redis_is_away_at_the_start(own_server: Valkey, caplog: pytest.LogCaptur
     told: list[list[Any]] = []
     runtime = Threads()
     restored = threading.Event()
-    pubsub = PubSub(runtime, lambda: [b"a"], lambda _: None, restored.set)  # type: ignore[arg-type]
+    pubsub = PubSub(runtime, redis_client.client, lambda: [b"a"], lambda _: None, restored.set)  # type: ignore[arg-type]
     pubsub.fetch([b"a"], told.append)
     pubsub.start()
     wait_for(lambda: messages(caplog), "the warning")
@@ -324,7 +326,7 @@ def test_the_loss_is_noticed_while_a_command_is_sent() -> None:
     spawned: list[Callable[[], Any]] = []
     runtime = Threads()
     runtime.spawn = lambda function, *args: spawned.append(function)  # type: ignore[method-assign]
-    pubsub = PubSub(runtime, lambda: [], lambda _: None, lambda: None)  # type: ignore[arg-type]
+    pubsub = PubSub(runtime, redis_client.client, lambda: [], lambda _: None, lambda: None)  # type: ignore[arg-type]
 
     class Ending:
         closed = 0
@@ -369,6 +371,7 @@ def by_hand(wire: ByHand) -> tuple[PubSub, list[bytes], list[Callable[[], Any]]]
     runtime.spawn = lambda function, *args: spawned.append(function)  # type: ignore[method-assign]
     pubsub = PubSub(
         runtime,  # type: ignore[arg-type]
+        redis_client.client,
         lambda: [],
         lambda batch: delivered.extend(each.payload for each in batch),
         lambda: None,

@@ -1,8 +1,10 @@
 """Hooks and a subscriber, as a site would write them."""
 
+import os
 import threading
 import time
 
+import redis
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 
@@ -66,3 +68,15 @@ class RememberingSubscriber(RedisSubscriber):
 
     def release(self):
         type(self).released.append(threading.get_native_id())
+
+
+def redis_from_environment():
+    return redis.Redis.from_url(os.environ["OWN_REDIS_URL"], decode_responses=True)
+
+
+def redis_by_sentinel():
+    return redis.Sentinel([("127.0.0.1", int(os.environ["SENTINEL_PORT"]))], socket_timeout=1).master_for("main")
+
+
+def not_redis():
+    return "redis"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from redis import Redis
 
 from ws4redis import settings
 from ws4redis.loop.connection import Connection, Heartbeat
@@ -25,7 +27,7 @@ _TICK_SECONDS = 1.0
 class LoopProcess:
     """Owns the hub, the subscription, all connections and the clock; satisfies ``connection.Loop``."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, client: Callable[[], Redis]) -> None:
         self.pid = os.getpid()
         self.runtime = runtime
         self.heartbeat = Heartbeat(settings.WS4REDIS_HEARTBEAT) if settings.WS4REDIS_HEARTBEAT else None
@@ -33,7 +35,7 @@ class LoopProcess:
         self.patience = settings.WS4REDIS_TIMEOUT
         self.connections: set[Connection] = set()
         self.hub = Hub(pause=self._pause)
-        self.pubsub = PubSub(runtime, lambda: self.hub.channels, self.hub.deliver, self._resubscribed)
+        self.pubsub = PubSub(runtime, client, lambda: self.hub.channels, self.hub.deliver, self._resubscribed)
 
     def start(self) -> None:
         self.pubsub.start()
@@ -73,13 +75,17 @@ _current: LoopProcess | None = None
 _starting = threading.Lock()
 
 
-def loop_process(runtime: Runtime) -> LoopProcess:
-    """The loop of this process, started at the first call after the fork."""
+def loop_process(runtime: Runtime, client: Callable[[], Redis]) -> LoopProcess:
+    """The loop of this process, started at the first call after the fork.
+
+    Args:
+        client: returns the client whose Redis it listens to.
+    """
     global _current
     with _starting:
         process = running_process()
         if process is None:
-            process = _current = LoopProcess(runtime)
+            process = _current = LoopProcess(runtime, client)
             process.start()
         return process
 

@@ -12,9 +12,11 @@ from redis.exceptions import ResponseError
 
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.publication import Publication
-from ws4redis.redis_client import Subscription, is_push
+from ws4redis.subscription import Subscription, is_push
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from ws4redis.loop.runtime import Runtime
 
 logger = logging.getLogger("ws4redis")
@@ -59,6 +61,7 @@ class PubSub:
 
     Args:
         runtime: the kind of concurrency.
+        client: returns the client whose Redis it is.
         wanted: returns the channels to which somebody listens; asked after each loss.
         deliver: is given the publications of each read, in order.
         restored: is called when everything is subscribed, at first and after each loss.
@@ -67,11 +70,13 @@ class PubSub:
     def __init__(
         self,
         runtime: Runtime,
+        client: Callable[[], Redis],
         wanted: Callable[[], Iterable[bytes]],
         deliver: Callable[[list[Publication]], None],
         restored: Callable[[], None],
     ) -> None:
         self._runtime = runtime
+        self._client = client
         self._wanted = wanted
         self._deliver = deliver
         self._restored = restored
@@ -149,7 +154,7 @@ class PubSub:
     def _run(self) -> None:
         while True:
             try:
-                subscription = Subscription()
+                subscription = Subscription(self._client())
                 self._subscribe_again(subscription)
                 self._read(subscription)
             except (RedisUnavailable, ResponseError) as error:
