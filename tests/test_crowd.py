@@ -125,3 +125,22 @@ def test_a_burst_arrives_complete_and_in_order(crowded: UWSGI, valkey: Valkey) -
         await close_all(browsers)
 
     asyncio.run(visit())
+
+
+def test_hooks_and_browsers_share_the_publishing_connections(valkey: Valkey, database: Any) -> None:
+    """A hook runs in a thread, what a browser says is published in the loop; gevent's sockets belong to one of them."""
+    hook = {"WS4REDIS_ALLOWED_CHANNELS": '"tests.site.hooks.says_who_comes"', "WS4REDIS_MAX_CONNECTIONS": "4"}
+    with UWSGI(valkey.url, DATABASE=str(database), **hook) as site:
+
+        async def visit() -> None:
+            [ear] = await gather_browsers(site, "/ws/doorman?subscribe-broadcast", 1, max_queue=None)
+            for _ in range(5):
+                senders = await gather_browsers(site, "/ws/doorman?publish-broadcast", 50)
+                await asyncio.gather(*(each.send("hello") for each in senders))
+                received = Counter([await asyncio.wait_for(ear.recv(), 60) for _ in range(100)])
+                # the ear's own coming may be among them
+                assert abs(received["somebody"] - 50) <= 1 and received.total() == 100
+                await close_all(senders)
+
+        asyncio.run(visit())
+        assert "Traceback" not in site.log()

@@ -10,7 +10,9 @@ from typing import Any
 
 import gevent
 from gevent import monkey
+from gevent._socketcommon import SocketMixin
 from gevent.event import AsyncResult, Event
+from gevent.exceptions import ConcurrentObjectUseError
 from gevent.queue import LifoQueue
 from gevent.thread import LockType
 
@@ -52,6 +54,42 @@ def _let_waiters_look_again() -> None:
 
 
 _let_waiters_look_again()
+
+
+def _let_sockets_move() -> None:
+    """Let a socket wait, and be closed, in another thread than it was made in.
+
+    gevent binds it to the hub of the thread that made it. But drivers pool their connections for the whole process,
+    and ours are used by the loop and by the threads in which hooks run.
+    """
+    wait, close = SocketMixin._wait, SocketMixin._drop_events_and_close
+    if wait.__name__ == "wait_here":
+        return
+
+    def move_here(sock: Any) -> None:
+        hub = gevent.get_hub()
+        if sock.hub is hub or sock._read_event is None:
+            return
+        if sock._read_event.callback is not None or sock._write_event.callback is not None:
+            raise ConcurrentObjectUseError("another thread waits for this socket")
+        io, descriptor = hub.loop.io, sock.fileno()
+        sock._read_event.close()
+        sock._write_event.close()
+        sock.hub, sock._read_event, sock._write_event = hub, io(descriptor, _READ), io(descriptor, _WRITE)
+
+    def wait_here(sock: Any, watcher: Any, *args: Any, **options: Any) -> None:
+        reads = watcher is sock._read_event
+        move_here(sock)
+        wait(sock, sock._read_event if reads else sock._write_event, *args, **options)
+
+    def close_here(sock: Any, *args: Any, **options: Any) -> None:
+        move_here(sock)
+        close(sock, *args, **options)
+
+    SocketMixin._wait, SocketMixin._drop_events_and_close = wait_here, close_here
+
+
+_let_sockets_move()
 
 
 class GeventRuntime:

@@ -8,6 +8,7 @@ import redis
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 
+from ws4redis.publisher import RedisPublisher
 from ws4redis.subscriber import RedisSubscriber
 
 
@@ -27,6 +28,11 @@ def fails(request, channels):
 
 def looks_into_the_database(request, channels):
     assert User.objects.filter(username="john").exists()
+    return channels
+
+
+def says_who_comes(request, channels):
+    RedisPublisher(facility="doorman", broadcast=True).publish_message("somebody")
     return channels
 
 
