@@ -26,6 +26,18 @@ function start(options = {}, globals = {}) {
     return page;
 }
 
+/* Until all promises have been heard. */
+function settled() {
+    return new Promise(resolve => setImmediate(resolve));
+}
+
+/* A promise of an address, and how to answer. */
+function question() {
+    const asked = {};
+    asked.promise = new Promise((resolve, reject) => Object.assign(asked, {resolve, reject}));
+    return asked;
+}
+
 /* One test per row: {name: row}, or a list of names. */
 function table(title, rows, body) {
     const entries = Array.isArray(rows) ? rows.map(name => [name]) : Object.entries(rows);
@@ -45,6 +57,10 @@ function seeded(seed) {
 /* How to bring a client into each of its states. */
 const SITUATIONS = {
     connecting: () => {},
+    asking: page => {
+        page.client.set_uri(() => new Promise(() => {}));
+        page.log.length = 0;
+    },
     open: page => page.socket.opens(),
     "closing, given up": page => {
         page.socket.opens();
@@ -112,8 +128,9 @@ test("the script may be included twice", () => {
     assert.equal(typeof page.scope.WS4Redis, "function");
 });
 
-test("the script is a CommonJS module, too", () => {
+test("the script is a CommonJS module, too, and still sets the global name", () => {
     assert.equal(require(SCRIPT).name, "WS4Redis");
+    assert.equal(globalThis.WS4Redis, require(SCRIPT));
 });
 
 test("two instances are independent", () => {
@@ -137,6 +154,8 @@ table("no uri", {
     "no options": undefined,
     "options without": {},
     "undefined": {uri: undefined},
+    "null": {uri: null},
+    empty: {uri: ""},
 }, (_, options) => {
     const page = open_page();
     assert.throws(() => new page.WS4Redis(options), /WS4Redis: .*uri/);
@@ -160,7 +179,7 @@ test("callbacks come in order, as methods of the options", () => {
         ["connecting", URI],
         ["connected", URI],
         ["receive_message", URI, "hello"],
-        ["disconnected", URI, {type: "close", code: 1001}],
+        ["disconnected", URI, {type: "close", code: 1001}, 1000],
         ["connecting", URI],
     ]);
 });
@@ -181,6 +200,22 @@ test("disconnected() is called before the reconnect is scheduled, and may preven
     page.socket.opens().closes();
     page.clock.advance(60000);
     assert.equal(page.sockets.length, 1);
+});
+
+table("disconnected() is told", {
+    "when the next attempt follows": [page => page.socket.closes(), 1000],
+    "when it follows late": [page => page.socket.opens().closes(1008), 30000],
+    "that none follows a fault": [page => page.socket.opens().closes(1002), null],
+    "that none follows close()": [page => {
+        page.client.close();
+        page.socket.closes(1000);
+    }, null],
+    "that it follows at once": [page => page.client.set_uri("ws://www.example.com/ws/other"), 0],
+}, (_, [lose, expected]) => {
+    const told = [];
+    const page = start({disconnected: (evt, retry) => told.push(retry)});
+    lose(page);
+    assert.deepEqual(told, [expected]);
 });
 
 test("connecting() may close", () => {
@@ -242,6 +277,7 @@ table("state while", {
     connecting: ["connecting", 0],
     open: ["open", 1],
     closing: ["closing, given up", 2],
+    "waiting for an address": ["asking", 0],
     "waiting to reconnect": ["waiting", 3],
     closed: ["closed by close()", 3],
     "closed for a fault": ["closed for a fault", 3],
@@ -256,10 +292,14 @@ table("state while", {
     );
 });
 
-test("state is closed while no socket could be made", () => {
-    const page = open_page();
+test("while no socket could be made, state is closed and disconnected() called", () => {
+    const page = start();
+    page.socket.closes();
+    page.log.length = 0;
     page.constructor_error = new Error("SecurityError");
-    assert.ok(new page.WS4Redis({uri: URI}).is_closed());
+    page.clock.advance(1000);
+    assert.deepEqual(page.log, ["connecting", "disconnected 1006"]);
+    assert.ok(page.client.is_closed());
 });
 
 test("send_message passes text and binary on", () => {
@@ -342,6 +382,16 @@ table("close() is final while", SITUATIONS, (_, bring) => {
     assert.throws(() => page.client.send_message("hello"), /closed/);
 });
 
+test("close() drops a question", async () => {
+    const asked = question();
+    const page = start({uri: () => asked.promise});
+    page.client.close();
+    assert.ok(page.client.is_closed());
+    asked.resolve(URI);
+    await settled();
+    assert.deepEqual([page.sockets.length, page.log], [0, ["connecting"]]);
+});
+
 table("close() closes the socket while", ["connecting", "open"], situation => {
     const page = start();
     SITUATIONS[situation](page);
@@ -360,9 +410,209 @@ test("close() forgets what waits", () => {
     assert.deepEqual(page.socket.sent, []);
 });
 
+// ---------------------------------------------------------------- an address by function
+
+table("uri may be a function that returns", {
+    "an address": () => URI,
+    "a promise of it": async () => URI,
+}, async (_, uri) => {
+    const page = start({uri});
+    assert.ok(page.client.is_connecting());
+    page.client.send_message("early");
+    await settled();
+    assert.deepEqual(page.sockets.map(socket => socket.url), [URI]);
+    assert.deepEqual(page.socket.opens().sent, ["early"]);
+    assert.deepEqual(page.log, ["connecting", "connected"]);
+});
+
+test("the function is asked anew for each attempt, as a method of the options", async () => {
+    let asked = 0;
+    const page = start({base: "ws://www.example.com/ws/", uri() {
+        asked += 1;
+        return `${this.base}${asked}`;
+    }});
+    await settled();
+    page.socket.opens().closes();
+    page.clock.advance(1000);
+    await settled();
+    page.socket.closes();
+    page.clock.advance(3000);
+    await settled();
+    assert.deepEqual(page.sockets.map(socket => socket.url.slice(-1)), ["1", "2", "3"]);
+});
+
+/* A page's mistake is none of the browser's: what the function throws may even be a SyntaxError. */
+table("the function's failure is a failed attempt when it", {
+    throws: () => { throw new SyntaxError("of the page"); },
+    rejects: async () => { throw new Error("of the page"); },
+    "returns nothing": () => undefined,
+    "returns a malformed URL": () => "ws://:",
+}, async (_, fail) => {
+    let answer = fail;
+    const page = start({uri: () => answer()});
+    page.constructor_error = malformed();
+    page.client.send_message("waits");
+    await settled();
+    assert.deepEqual(page.log, ["connecting", "disconnected 1006"]);
+    assert.deepEqual(page.clock.delays().filter(Boolean), [1000]);
+    assert.ok(page.client.is_closed());
+    page.constructor_error = null;
+    answer = () => URI;
+    page.clock.advance(1000);
+    await settled();
+    assert.equal(page.clock.uncaught.length, 1);
+    assert.deepEqual(page.socket.opens().sent, ["waits"]);
+});
+
+test("the delay grows while the function fails", async () => {
+    const page = start({uri: () => Promise.reject(new Error("of the page"))}, {reportError() {}});
+    for (const seconds of BOUNDS) {
+        await settled();
+        assert.deepEqual(page.clock.delays(), [1000 * seconds]);
+        page.clock.advance(1000 * seconds);
+    }
+});
+
+test("the function may close", async () => {
+    let page = null;
+    page = start({uri: () => page ? page.client.close() : URI});
+    await settled();
+    page.socket.closes();
+    page.clock.advance(1000);
+    await settled();
+    assert.equal(page.sockets.length, 1);
+    assert.deepEqual([page.clock.uncaught, page.clock.delays()], [[], []]);
+});
+
+// -------------------------------------------------------------------- changing channels
+
+const OTHER = "ws://www.example.com/ws/other?subscribe-broadcast";
+
+/* What the page is told: once that it has left, if it had begun, and then of the new attempt. */
+table("set_uri connects to the new address at once while", {
+    connecting: ["disconnected 1000", "connecting"],
+    asking: ["disconnected 1000", "connecting"],
+    open: ["disconnected 1000", "connecting"],
+    "closing, given up": ["disconnected 1000", "connecting"],
+    waiting: ["connecting"],
+}, (situation, log) => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    SITUATIONS[situation](page);
+    const old = page.socket;
+    const closed = old.readyState === 3;
+    page.log.length = 0;
+    page.client.set_uri(OTHER);
+    assert.deepEqual(page.log, log);
+    assert.ok(closed || old.close_calls > 0, "the old socket is closed");
+    assert.equal(page.socket.url, OTHER);
+    assert.ok(page.client.is_connecting());
+    assert.deepEqual(page.clock.delays(), [], "no timer is left of the old one");
+    old.receives("late");
+    old.closes(1002);
+    page.socket.opens().receives("hello");
+    assert.deepEqual(page.log, [...log, "connected", "hello"]);
+});
+
+test("set_uri counts as no failure, and the new address stays", () => {
+    const page = start();
+    failing_delays(page);
+    page.client.set_uri(OTHER);
+    assert.deepEqual(failing_delays(page), BOUNDS.map(seconds => 1000 * seconds));
+    assert.equal(page.socket.url, OTHER);
+});
+
+test("set_uri forgets what waits for the old address, not what waits for the new one", () => {
+    const page = start();
+    page.client.send_message("to the old");
+    page.client.set_uri(OTHER);
+    page.client.send_message("to the new");
+    assert.deepEqual(page.socket.opens().sent, ["to the new"]);
+});
+
+test("set_uri takes a function, too", async () => {
+    const page = start();
+    page.client.set_uri(async () => OTHER);
+    await settled();
+    assert.equal(page.socket.url, OTHER);
+});
+
+test("set_uri voids the question for the old address", async () => {
+    const asked = question();
+    const page = start({uri: () => asked.promise});
+    page.client.set_uri(OTHER);
+    asked.resolve(URI);
+    await settled();
+    assert.deepEqual(page.sockets.map(socket => socket.url), [OTHER]);
+});
+
+test("set_uri voids a question that fails later", async () => {
+    const asked = question();
+    const page = start({uri: () => asked.promise});
+    page.client.set_uri(OTHER);
+    asked.reject(new Error("of the page"));
+    await settled();
+    assert.deepEqual([page.clock.uncaught, page.clock.delays()], [[], []]);
+    assert.ok(page.client.is_connecting());
+});
+
+table("set_uri may be called by", {
+    "connecting()": ["connecting", page => {
+        page.socket.closes();
+        page.clock.advance(1000);
+    }],
+    "connected()": ["connected", page => page.socket.opens()],
+    "receive_message()": ["receive_message", page => page.socket.opens().receives("go")],
+    "disconnected()": ["disconnected", page => page.socket.closes()],
+    "disconnected() of another set_uri()": ["disconnected", page => page.client.set_uri(URI)],
+}, (_, [callback, provoke]) => {
+    let page = null;
+    let changed = false;
+    page = start({[callback]: () => {
+        if (page && !changed) {
+            changed = true;
+            page.client.set_uri(OTHER);
+        }
+    }});
+    provoke(page);
+    assert.equal(page.socket.url, OTHER);
+    assert.deepEqual(page.clock.delays(), []);
+    const living = page.sockets.filter(socket => socket.readyState < 2);
+    assert.deepEqual(living.map(socket => socket.url), [OTHER]);
+    page.socket.opens();
+    assert.ok(page.client.is_connected());
+});
+
+table("set_uri throws, and changes nothing, without an address", {
+    "undefined": undefined,
+    "null": null,
+    empty: "",
+}, (_, uri) => {
+    const page = start();
+    assert.throws(() => page.client.set_uri(uri), /WS4Redis: .*uri/);
+    page.socket.closes();
+    page.clock.advance(1000);
+    assert.equal(page.socket.url, URI);
+});
+
+table("set_uri throws when", ["closed by close()", "closed for a fault"], situation => {
+    const page = start();
+    SITUATIONS[situation](page);
+    assert.throws(() => page.client.set_uri(OTHER), /WS4Redis: closed/);
+    assert.equal(page.sockets.length, 1);
+});
+
+test("set_uri throws a malformed URL at its caller and is not tried again", () => {
+    const page = start();
+    page.constructor_error = malformed();
+    assert.throws(() => page.client.set_uri("ws://:"), page.constructor_error);
+    assert.deepEqual(page.clock.delays(), []);
+    assert.ok(page.client.is_closed());
+});
+
 // ------------------------------------------------------------------------ reconnecting
 
 const AT_ONCE = [0, 1000];
+const SPREAD = [0, 7000];
 const LATE = [30000, 30000];
 const NEVER = null;
 
@@ -378,8 +628,8 @@ table("after close code", {
     1009: NEVER,
     1010: AT_ONCE,
     1011: AT_ONCE,
-    1012: AT_ONCE,
-    1013: AT_ONCE,
+    1012: SPREAD,
+    1013: SPREAD,
     1015: AT_ONCE,
     4000: AT_ONCE,
 }, (code, range) => {
@@ -403,6 +653,21 @@ test("after a policy violation the longest range stays until a connection opens"
     page.clock.advance(30000);
     page.socket.opens().closes(1006);
     assert.deepEqual(page.clock.delays(), [1000]);
+});
+
+test("spreading does not shorten a delay that had grown", () => {
+    const page = start();
+    failing_delays(page);
+    page.socket.closes(1013);
+    assert.deepEqual(page.clock.delays(), [30000]);
+});
+
+test("after a restart further failures continue from there", () => {
+    const page = start();
+    page.socket.opens().closes(1012);
+    page.clock.advance(7000);
+    page.socket.closes();
+    assert.deepEqual(page.clock.delays(), [15000]);
 });
 
 const BOUNDS = [1, 3, 7, 15, 30, 30, 30];    // seconds
@@ -479,6 +744,53 @@ test("a URL found malformed later ends the attempts, visibly", () => {
     assert.throws(() => page.client.send_message("hello"), /closed/);
 });
 
+/* A page that the browser keeps in its back/forward cache. */
+table("a cached page has no socket, having been", {
+    connecting: ["disconnected 1000"],
+    asking: ["disconnected 1000"],
+    open: ["disconnected 1000"],
+    "closing, given up": ["disconnected 1000"],
+    waiting: [],
+}, (situation, log) => {
+    const page = start({heartbeat_msg: HEARTBEAT});
+    SITUATIONS[situation](page);
+    const left = page.socket;
+    page.log.length = 0;
+    page.window.dispatch({type: "pagehide", persisted: true});
+    assert.deepEqual(page.log, log);
+    assert.ok(left.readyState > 1);
+    assert.deepEqual(page.clock.delays(), [30000], "whoever is not frozen comes back late");
+    page.window.dispatch({type: "pageshow", persisted: true});
+    assert.ok(page.client.is_connecting());
+});
+
+test("a page that is not cached is left to the browser", () => {
+    const page = start();
+    page.socket.opens();
+    page.window.dispatch({type: "pagehide", persisted: false});
+    assert.equal(page.socket.close_calls, 0);
+    assert.ok(page.client.is_connected());
+});
+
+test("a cached page that is shown again connects and sends what waits", () => {
+    const page = start();
+    page.socket.opens();
+    page.window.dispatch({type: "pagehide", persisted: true});
+    page.client.send_message("waits");
+    page.window.dispatch({type: "pageshow", persisted: true});
+    assert.equal(page.sockets.length, 2);
+    assert.deepEqual(page.socket.opens().sent, ["waits"]);
+    page.window.dispatch({type: "pagehide", persisted: true});
+    assert.equal(page.socket.close_calls, 1, "and so again");
+});
+
+test("disconnected() may close a page that is cached", () => {
+    const page = start({disconnected: () => page.client.close()});
+    page.window.dispatch({type: "pagehide", persisted: true});
+    assert.deepEqual(page.clock.delays(), []);
+    assert.equal(page.window.listeners.size, 0);
+});
+
 table("waiting ends at once when the page", {
     "is online again": {type: "online"},
     "comes back from the cache": {type: "pageshow", persisted: true},
@@ -490,7 +802,6 @@ table("waiting ends at once when the page", {
     assert.deepEqual(page.clock.delays(), []);
     page.window.dispatch(evt);
     assert.equal(page.sockets.length, 2, "only while waiting");
-    assert.equal(page.window.listeners.size, 0);
 });
 
 test("an ordinary pageshow changes nothing", () => {
@@ -610,6 +921,15 @@ test("on a dead network disconnected() gets a close event, too", () => {
     assert.deepEqual({...evt}, {
         type: "close", code: 1006, reason: "heartbeats unanswered", wasClean: false,
     });
+});
+
+test("once given up, and connected again, a fault is final as ever", () => {
+    const page = give_up();
+    page.socket.closes(1006);
+    page.clock.advance(1000);
+    page.socket.opens().closes(1002);
+    assert.deepEqual(page.clock.delays(), []);
+    assert.throws(() => page.client.send_message("hello"), /closed/);
 });
 
 test("a browser that is itself closing for long is not waited for, either", () => {

@@ -1,0 +1,1 @@
+../../js/ws4redis.js
