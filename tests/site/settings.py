@@ -31,6 +31,8 @@ DATABASES = {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("DATABASE", str(Path(__file__).parent / "test.sqlite3")),
         "TEST": {"NAME": ":memory:"},
+        # any of these and others, as JSON
+        **json.loads(os.environ.get("DATABASE_OPTIONS", "{}")),
     }
 }
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -41,6 +43,13 @@ CACHES = {
     }
 }
 SESSION_ENGINE = os.environ.get("SESSION_ENGINE", "django.contrib.sessions.backends.cache")
+SESSION_FILE_PATH = os.environ.get("SESSION_FILE_PATH")
+# django-redis-sessions; it takes whatever is late for a session that does not exist
+SESSION_REDIS = {
+    "url": os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0"),
+    "prefix": "redis_sessions",
+    "socket_timeout": 10,
+}
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

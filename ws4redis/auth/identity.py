@@ -26,8 +26,8 @@ def _load_session(key: str | None) -> Any:
     session = store(key)
     if key:
         session.get("")  # loads it
-        # engines drop a key that they do not know, replace it, or call a forged one modified
-        if session.session_key == key and not session.modified:
+        # engines drop a key that they do not know, replace it, call a forged one modified, or find it empty
+        if session.session_key == key and not session.modified and (session.keys() or session.exists(key)):
             return session
     return store()
 
