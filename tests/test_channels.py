@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory, override_settings
+from django.utils.functional import SimpleLazyObject
 
-import tests.django_setup  # noqa: F401
+from tests.django_setup import database
 from ws4redis.channels import (
     SELF,
     Identity,
@@ -64,6 +65,9 @@ NAMES = [
     (None, "broadcast", None, "消息 🎉", "broadcast:消息 🎉"),
     (None, "broadcast", None, "", "broadcast:"),
     ("a:b", "group", "c:d", "e:f", "a:b:group:c:d:e:f"),
+    # nothing is escaped, so these two are one
+    (None, "group", "a", "b:c", "group:a:b:c"),
+    (None, "group", "a:b", "c", "group:a:b:c"),
     (None, "user", "{facility}", "%s", "user:{facility}:%s"),
 ]
 
@@ -139,6 +143,8 @@ ADDRESSED = [
     ({"users": frozenset({"john"})}, ["user:john"]),
     ({"users": (name for name in ("john", "mary"))}, ["user:john", "user:mary"]),
     ({"users": {"john": 1}.keys()}, ["user:john"]),
+    ({"users": SimpleLazyObject(lambda: ["john"])}, ["user:john"]),
+    ({"users": ["SELF"]}, ["user:SELF"]),
     ({"users": [], "groups": (), "sessions": set()}, []),
     ({"users": None, "groups": False, "sessions": None}, []),
 ]
@@ -147,6 +153,15 @@ ADDRESSED = [
 @pytest.mark.parametrize(("audiences", "channels"), ADDRESSED)
 def test_addressed_channels(audiences: dict[str, Any], channels: list[str]) -> None:
     assert addressed_channels("news", **audiences) == [f"{channel}:news" for channel in channels]
+
+
+def test_a_queryset_is_a_list() -> None:
+    with database():
+        from django.contrib.auth.models import User
+
+        users = User.objects.order_by("username")
+        for names in (users, users.values_list("username", flat=True)):
+            assert addressed_channels("news", users=names) == ["user:john:news", "user:mary:news"]
 
 
 ALL_SELF = {"users": [SELF], "groups": [SELF], "sessions": [SELF]}
@@ -232,6 +247,7 @@ def test_true_without_a_request() -> None:
 FACILITIES = [
     ("/ws/", "/ws/foobar", "foobar"),
     ("/ws/", "/ws/foobar/", "foobar/"),
+    ("/ws/", "/ws/FooBar", "FooBar"),
     ("/ws/", "/ws/", ""),
     ("/ws/", "/ws/a/b:c", "a/b:c"),
     ("/ws/", "/ws/Grüße dich", "Grüße dich"),

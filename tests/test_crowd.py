@@ -78,7 +78,8 @@ def test_a_thousand_browsers_connect_at_once(crowded: UWSGI, valkey: Valkey) -> 
                 assert others <= workers * (16 + 32 + 2) + 2
                 opened = await asyncio.to_thread(total, crowded, "descriptors") - before
                 print(f"{opened / BROWSERS:.3f} descriptors for each of {BROWSERS} browsers")
-                assert BROWSERS <= opened <= BROWSERS * 1.02
+                # a few others come and go
+                assert BROWSERS * 0.99 <= opened <= BROWSERS * 1.02
                 assert await asyncio.to_thread(total, crowded, "connections") == BROWSERS
             await close_all(browsers)
 

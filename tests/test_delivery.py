@@ -122,6 +122,8 @@ AUDIENCES = [
     ("subscribe-broadcast", "nobody", {"broadcast": True}, True),
     ("subscribe=broadcast", "nobody", {"broadcast": True}, True),
     ("SUBSCRIBE-Broadcast=1", "nobody", {"broadcast": True}, True),
+    ("unknown=1&%20subscribe-broadcast+&x", "nobody", {"broadcast": True}, True),
+    ("subscribe-everybody&subscribe&broadcast", "nobody", {"broadcast": True}, False),
     ("", "nobody", {"broadcast": True}, False),
     ("publish-broadcast", "nobody", {"broadcast": True}, False),
     ("subscribe-user", "john", {"users": ["john"]}, True),
@@ -137,6 +139,7 @@ AUDIENCES = [
     ("subscribe-session", "visitor", {"sessions": ["visitor"]}, True),
     ("subscribe-broadcast", "visitor", {"broadcast": True}, True),
     ("subscribe-user", "visitor", {"users": ["", "AnonymousUser"]}, False),
+    ("subscribe-group", "visitor", {"groups": ["chatusers"]}, False),
     ("subscribe-session", "unknown", {"sessions": ["unknown"]}, False),
     ("subscribe-session", "nobody", {"sessions": ["None"]}, False),
     ("subscribe-user", "nobody", {"users": [""]}, False),
@@ -165,6 +168,53 @@ def test_audiences(
             browser.recv()
 
 
+# who says it to whom: flags of the URL, visitor, channels that keep it (* is his session key)
+SPOKEN = [
+    ("publish-broadcast", "nobody", ["broadcast"]),
+    ("publish=broadcast", "nobody", ["broadcast"]),
+    ("PUBLISH-Broadcast=0&unknown", "nobody", ["broadcast"]),
+    ("publish-user", "john", ["user:john"]),
+    ("publish-group", "john", ["group:chatusers"]),
+    ("publish-session", "john", ["session:*"]),
+    ("publish-session", "visitor", ["session:*"]),
+    (
+        "publish-session&publish-group&publish-user&publish-broadcast",
+        "john",
+        ["session:*", "group:chatusers", "user:john", "broadcast"],
+    ),
+    ("publish-group&publish-broadcast", "admin", ["broadcast"]),
+    ("publish-user&publish-group&publish-broadcast", "visitor", ["broadcast"]),
+    ("publish-user&publish-group&publish-session&publish-broadcast", "nobody", ["broadcast"]),
+]
+
+
+@pytest.mark.parametrize(("flags", "who", "channels"), SPOKEN)
+def test_where_a_browsers_message_goes(
+    site: Site,
+    redis_server: Valkey,
+    facility: str,
+    request: pytest.FixtureRequest,
+    flags: str,
+    who: str,
+    channels: list[str],
+) -> None:
+    redis, key = redis_server.client(), "" if who == "nobody" else request.getfixturevalue(who)
+    site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={key}" if key else None).send("hi")
+    expected = {f"{channel.replace('*', key)}:{facility}".encode() for channel in channels}
+    wait_for(lambda: set(redis.keys(f"*:{facility}")) == expected, f"these channels, and no others: {expected}")
+    for channel in expected:
+        assert redis.get(channel) == b"hi"
+        assert 3500 < redis.ttl(channel) <= 3600, "WS4REDIS_EXPIRE"
+
+
+def test_what_is_said_without_a_flag_is_dropped(site: Site, redis_server: Valkey, facility: str) -> None:
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast&echo")
+    browser.send("hi")
+    browser.send_binary(b"\xff")
+    nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
+    assert redis_server.client().keys(f"*:{facility}") == []
+
+
 FACILITIES = [
     ("/ws/Case", "Case"),
     ("/ws/a/b:c/", "a/b:c/"),
@@ -179,6 +229,22 @@ def test_facilities(site: Site, path: str, name: str) -> None:
     browser = site.connect(f"{path}?subscribe-broadcast")
     assert RedisPublisher(facility=name, broadcast=True).publish_message("hi", expire=0) == 1
     assert receive(browser) == "hi"
+
+
+# the end of the path, a facility that is another
+OTHERS = [
+    ("Case", "case"),
+    ("news", "news/"),
+    ("news/", "news"),
+    ("a/b", "a"),
+    ("gr%C3%BC%C3%9Fe", "gr%C3%BC%C3%9Fe"),
+]
+
+
+@pytest.mark.parametrize(("path", "name"), OTHERS)
+def test_another_facility_is_not_heard(site: Site, facility: str, path: str, name: str) -> None:
+    site.connect(f"/ws/{facility}/{path}?subscribe-broadcast")
+    assert RedisPublisher(facility=f"{facility}/{name}", broadcast=True).publish_message("hi", expire=0) == 0
 
 
 # echo
@@ -224,6 +290,23 @@ def test_own_message_on_two_audiences_does_not_come_back(site: Site, facility: s
     nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
 
 
+def test_with_echo_own_message_comes_back_once_for_each_channel(site: Site, facility: str, john: str) -> None:
+    flags = "subscribe-broadcast&subscribe-user&publish-broadcast&publish-user&echo"
+    browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={john}")
+    browser.send("hi")
+    assert [receive(browser), receive(browser)] == ["hi", "hi"]
+    nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
+
+
+def test_a_views_message_that_equals_ones_own_arrives(site: Site, facility: str) -> None:
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
+    other = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    browser.send("same")
+    assert receive(other) == "same"
+    RedisPublisher(facility=facility, broadcast=True).publish_message("same")
+    assert receive(browser) == "same"
+
+
 # the last message of each channel
 
 
@@ -254,6 +337,36 @@ def test_nothing_is_kept_with_expire_0(site: Site, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     publisher.publish_message("gone", expire=0)
     nothing_waits(publisher, site.connect(f"/ws/{facility}?subscribe-broadcast"))
+
+
+def test_what_is_not_kept_leaves_what_was(site: Site, facility: str) -> None:
+    publisher = RedisPublisher(facility=facility, broadcast=True)
+    publisher.publish_message("kept")
+    publisher.publish_message("passing", expire=0)
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    assert receive(browser) == "kept"
+    nothing_waits(publisher, browser)
+
+
+def test_what_has_expired_is_gone(site: Site, redis_server: Valkey, facility: str) -> None:
+    publisher = RedisPublisher(facility=facility, broadcast=True)
+    publisher.publish_message("short-lived", expire=1)
+    wait_for(lambda: not redis_server.client().exists(f"broadcast:{facility}"), "it has expired")
+    nothing_waits(publisher, site.connect(f"/ws/{facility}?subscribe-broadcast"))
+
+
+def test_what_redis_cli_keeps_reaches_newcomers(site: Site, redis_server: Valkey, facility: str) -> None:
+    redis_server.client().execute_command("setex", f"broadcast:{facility}", 100, "kept")
+    assert receive(site.connect(f"/ws/{facility}?subscribe-broadcast")) == "kept"
+
+
+def test_who_comes_back_gets_his_own_last_message(site: Site, redis_server: Valkey, facility: str) -> None:
+    path = f"/ws/{facility}?subscribe-broadcast&publish-broadcast"
+    site.connect(path).send("mine")
+    wait_for(lambda: redis_server.client().exists(f"broadcast:{facility}"), "the message in Redis")
+    again = site.connect(path)
+    assert receive(again) == "mine"
+    nothing_waits(RedisPublisher(facility=facility, broadcast=True), again)
 
 
 def test_a_browsers_message_is_kept(site: Site, facility: str) -> None:

@@ -50,11 +50,31 @@ def test_a_browsers_heartbeat_is_answered_and_goes_no_further(site: Site, redis_
     assert len(received) <= 2, "at most one, for being idle"
 
 
+def until(browser: websocket.WebSocket, last: str) -> list[str]:
+    """What arrives before the last."""
+    return list(iter(browser.recv, last))
+
+
+def test_without_any_flag_it_arrives_too(site: Site) -> None:
+    assert site.connect("/ws/idle").recv() == HEARTBEAT
+
+
 def test_published_by_hand_it_is_sent_on(site: Site, redis_server: Valkey) -> None:
     browser = site.connect("/ws/byhand?subscribe-broadcast")
-    for _ in range(2):
-        redis_server.client().publish("broadcast:byhand", HEARTBEAT)
-        assert browser.recv() == HEARTBEAT
+    for message in [HEARTBEAT] * 5 + ["end"]:
+        redis_server.client().publish("broadcast:byhand", message)
+    assert until(browser, "end").count(HEARTBEAT) >= 5
+
+
+def test_one_between_own_messages_does_not_bring_them_back(site: Site, redis_server: Valkey) -> None:
+    facility = uuid.uuid4().hex
+    browser = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
+    other = site.connect(f"/ws/{facility}?subscribe-broadcast")
+    for message in ("one", HEARTBEAT, "two", HEARTBEAT):
+        browser.send(message)
+    assert set(until(other, "two")) - {HEARTBEAT} == {"one"}
+    redis_server.client().publish(f"broadcast:{facility}", "end")
+    assert set(until(browser, "end")) == {HEARTBEAT}
 
 
 def test_without_the_setting_nothing_is_filtered(

@@ -9,13 +9,23 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
-from websocket import WebSocketBadStatusException
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404, HttpRequest
+from django.test import RequestFactory, override_settings
+from websocket import ABNF, WebSocket, WebSocketBadStatusException
 
+import tests.django_setup  # noqa: F401
 from tests.browsers import counts, get, log_in
 from tests.servers import UWSGI, RunServer, Site, Valkey, wait_for
+from ws4redis.auth.identity import identify
+from ws4redis.exceptions import RedisUnavailable, UpgradeRefused
+from ws4redis.subscriber import RedisSubscriber
+from ws4redis.wsgi_server import WebsocketWSGIServer
 
 HANDSHAKE = {
     "Host": "127.0.0.1",
@@ -26,11 +36,20 @@ HANDSHAKE = {
 }
 
 
-def answer(site: Site, headers: dict[str, str | None], method: str = "GET", path: str = "/ws/foobar") -> str:
+PLAIN: dict[str, None] = dict.fromkeys(name for name in HANDSHAKE if name != "Host")
+
+
+def answer(
+    site: Site,
+    headers: dict[str, str | None],
+    method: str = "GET",
+    path: str = "/ws/foobar",
+    version: str = "HTTP/1.1",
+) -> str:
     """The whole answer to a request made of the good handshake and these changes."""
     lines = [f"{name}: {value}" for name, value in {**HANDSHAKE, **headers}.items() if value is not None]
     with socket.create_connection(("127.0.0.1", site.port), timeout=20) as browser:
-        browser.sendall("\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).encode("latin-1"))
+        browser.sendall("\r\n".join([f"{method} {path} {version}", *lines, "", ""]).encode("latin-1"))
         received = b""
         while not (end := received.find(b"\r\n\r\n") + 4) > 3:
             received += browser.recv(65536)
@@ -44,10 +63,17 @@ ANSWERS: list[tuple[str, dict[str, Any], str, str]] = [
     ("good", {}, "101", "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
     ("one subprotocol", {"Sec-WebSocket-Protocol": "chat"}, "101", "Sec-WebSocket-Protocol: chat"),
     ("POST", {"method": "POST"}, "400", "GET"),
+    ("plain GET", PLAIN, "400", "upgrade to a websocket"),
+    ("plain POST", {**PLAIN, "method": "POST"}, "400", "GET"),
+    ("HTTP/1.0", {"version": "HTTP/1.0"}, "400", "HTTP/1.1"),
+    ("another case", {"Upgrade": "WebSocket"}, "101", ""),
     ("no upgrade", {"Upgrade": None}, "400", "upgrade to a websocket"),
     ("other upgrade", {"Upgrade": "h2c"}, "400", "upgrade to a websocket"),
     ("no key", {"Sec-WebSocket-Key": None}, "400", "Sec-WebSocket-Key"),
     ("bad key", {"Sec-WebSocket-Key": "*"}, "400", "Sec-WebSocket-Key"),
+    ("short key", {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub24="}, "400", "16 bytes"),
+    ("version 8", {"Sec-WebSocket-Version": "8"}, "101", ""),
+    ("version 7", {"Sec-WebSocket-Version": "7"}, "101", ""),
     ("no version", {"Sec-WebSocket-Version": None}, "426", "Sec-WebSocket-Version: 13"),
     ("version 6", {"Sec-WebSocket-Version": "6"}, "426", "Sec-WebSocket-Version: 13"),
     ("other site, no cookie", {"Origin": "https://evil.example"}, "101", ""),
@@ -60,10 +86,25 @@ ANSWERS: list[tuple[str, dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("headers", "status", "words"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS])
 def test_answers(site: Site, headers: dict[str, Any], status: str, words: str) -> None:
-    headers = dict(headers)
-    text = answer(site, method=headers.pop("method", "GET"), headers=headers)
-    assert text.startswith(f"HTTP/1.1 {status} "), text
+    request = {name: value for name, value in headers.items() if name in ("method", "version")}
+    text = answer(site, {name: value for name, value in headers.items() if name not in request}, **request)
+    assert re.match(rf"HTTP/1\.[01] {status} ", text), text
     assert words in text
+
+
+REFUSALS: list[tuple[dict[str, Any], str]] = [
+    ({"Upgrade": None}, "400 Bad Request"),
+    ({"Origin": "https://evil.example", "Cookie": "a=b"}, "403 Forbidden"),
+    ({"Sec-WebSocket-Version": None}, "426 Upgrade Required"),
+]
+
+
+@pytest.mark.parametrize(("headers", "status"), REFUSALS)
+def test_a_refusal_is_a_line_of_plain_text(site: Site, headers: dict[str, Any], status: str) -> None:
+    head, _, body = answer(site, headers).partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status}\r\n")
+    assert "\r\nContent-Type: text/plain; charset=utf-8" in head
+    assert body.endswith("\n") and body.count("\n") == 1
 
 
 def test_several_subprotocols_without_a_preference(site: Site) -> None:
@@ -143,10 +184,11 @@ def test_a_hook_that_cannot_be_imported_refuses_all(redis_server: Valkey, settin
         pass
 
 
-def test_allowed_channels_filters(with_settings: Callable[..., Site], redis_server: Valkey) -> None:
+@pytest.mark.parametrize("flags", ["subscribe-user&subscribe-broadcast", "subscribe=user&subscribe=broadcast"])
+def test_allowed_channels_filters(with_settings: Callable[..., Site], redis_server: Valkey, flags: str) -> None:
     site = with_settings(WS4REDIS_ALLOWED_CHANNELS="tests.site.hooks.only_broadcast")
     key, facility = log_in(site, "john"), uuid.uuid4().hex
-    browser = site.connect(f"/ws/{facility}?subscribe-user&subscribe-broadcast", cookie=f"sessionid={key}")
+    browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={key}")
     assert redis_server.client().publish(f"user:john:{facility}", "hi") == 0
     assert redis_server.client().publish(f"broadcast:{facility}", "hi") == 1
     assert browser.recv() == "hi"
@@ -162,7 +204,8 @@ def test_a_hook_that_returns_none_is_named_once(with_settings: Callable[..., Sit
 def test_process_request_says_who_it_is(with_settings: Callable[..., Site], redis_server: Valkey) -> None:
     site = with_settings(WS4REDIS_PROCESS_REQUEST="tests.site.hooks.token_as_user")
     facility = uuid.uuid4().hex
-    browser = site.connect(f"/ws/{facility}?subscribe-user&token=mary")
+    browser = site.connect(f"/ws/{facility}?subscribe-user&token=mary", cookie=f"sessionid={log_in(site, 'john')}")
+    assert redis_server.client().publish(f"user:john:{facility}", "the cookie does not count") == 0
     assert redis_server.client().publish(f"user:mary:{facility}", "hi") == 1
     assert browser.recv() == "hi"
 
@@ -201,6 +244,47 @@ def test_a_subscriber_keeps_its_own_request(with_settings: Callable[..., Site]) 
     released = counts(site)["released"]
     site.close_browsers()
     wait_for(lambda: counts(site)["released"] == released + 2, "release() was called for each")
+
+
+def test_a_subscriber_that_fails_closes_with_1011(with_settings: Callable[..., Site]) -> None:
+    site = with_settings(WS4REDIS_SUBSCRIBER="tests.site.hooks.RememberingSubscriber")
+    browser = site.connect(f"/ws/{uuid.uuid4().hex}?publish-broadcast")
+    browser.send("hi")
+    frame = browser.recv_frame()
+    assert (frame.opcode, frame.data) == (ABNF.OPCODE_CLOSE, b"\x03\xf3server error")
+    browser.send(frame.data, ABNF.OPCODE_CLOSE)
+    assert browser.sock.recv(1) == b"", "nothing follows the close frame"
+    wait_for(lambda: "KeyError: 'name'" in site.log(), "a cookie is missing, and the log says so")
+
+
+def test_the_prefix_begins_every_name(with_settings: Callable[..., Site], redis_server: Valkey) -> None:
+    site, redis = with_settings(WS4REDIS_PREFIX="ws"), redis_server.client()
+    key, facility = log_in(site, "john"), uuid.uuid4().hex
+    audiences = ["broadcast", "group:chatusers", "user:john", f"session:{key}"]
+    names = [f"ws:{each}:{facility}" for each in audiences]
+    redis.mset({name: name for name in names})
+    flags = "&".join([*RedisSubscriber.subscription_channels, *RedisSubscriber.publish_channels])
+    browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={key}")
+    assert [browser.recv() for _ in names] == names
+    encoded = {name.encode() for name in names}
+    assert set(redis.pubsub_channels(f"*:{facility}")) == encoded
+    browser.send("hi")
+    wait_for(lambda: redis.mget(names) == [b"hi"] * 4, "it is kept under these names")
+    assert set(redis.keys(f"*:{facility}")) == encoded
+
+
+def test_no_middleware_runs(door: type[Site], redis_server: Valkey, tmp_path: Path) -> None:
+    (tmp_path / "closed_site.py").write_text(
+        "from django.http import HttpResponse\n"
+        "from tests.site.settings import *\n"
+        "MIDDLEWARE = ['closed_site.closed']\n"
+        "def closed(get_response):\n"
+        "    return lambda request: HttpResponse(status=418)\n"
+    )
+    with door(redis_server.url, DJANGO_SETTINGS_MODULE="closed_site", PYTHONPATH=str(tmp_path)) as site:
+        with pytest.raises(HTTPError, match="418"):
+            get(site, "/counts")
+        site.connect()
 
 
 def test_options_of_the_socket(site: Site) -> None:
@@ -266,3 +350,170 @@ def test_the_log_names_the_channels_but_no_session_key(with_settings: Callable[.
     assert key not in site.log()
     site.connect("/ws/a%0Ab?subscribe-broadcast")
     wait_for(lambda: r"websocket on '/ws/a\nb'" in site.log(), "an escaped newline")
+
+
+ENDS: dict[str, Callable[[WebSocket], Any]] = {
+    "1000": lambda browser: browser.close(),
+    "1001": lambda browser: browser.close(1001),
+    "no code": lambda browser: browser.send(b"", ABNF.OPCODE_CLOSE),
+    "just gone": lambda browser: browser.shutdown(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_normal_end_is_quiet(site: Site, end: Callable[[WebSocket], Any]) -> None:
+    counts(site)  # it has told all about its start
+    before = len(site.log())
+    end(site.connect())
+    wait_for(lambda: counts(site)["connections"] == 0, "it has left")
+    assert not re.search("WARNING|ERROR|Traceback", site.log()[before:])
+
+
+# settings, headers, line of the log
+LOGGED: list[tuple[dict[str, str], dict[str, str | None], str]] = [
+    ({}, {}, "django.request INFO websocket on"),
+    ({}, {"Origin": "https://evil.example", "Cookie": "a=b"}, "django.request WARNING websocket refused with 403"),
+    (
+        {"WS4REDIS_ALLOWED_CHANNELS": "tests.site.hooks.fails"},
+        {},
+        "django.request ERROR websocket refused with 500",
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "headers", "line"), LOGGED)
+def test_the_logger_is_that_of_djangos_requests(
+    with_settings: Callable[..., Site], settings: dict[str, str], headers: dict[str, str | None], line: str
+) -> None:
+    site = with_settings(**settings)
+    before = len(site.log())
+    answer(site, headers)
+    wait_for(lambda: line in site.log()[before:], line)
+
+
+# the steps, in this process
+
+
+class Doorless(WebsocketWSGIServer):
+    """Nobody gets past the last step."""
+
+    runtime = SimpleNamespace(run_in_thread=lambda function, *args: function(*args))
+
+    def upgrade_websocket(self, environ: Any, start_response: Any) -> Any:
+        raise UpgradeRefused(503, "so far so good")
+
+
+def steps(query: str = "", **settings: Any) -> tuple[str, str]:
+    """The status line and the body."""
+    headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in HANDSHAKE.items()}
+    told: list[str] = []
+    with override_settings(**settings):
+        environ = RequestFactory().get(f"/ws/news?{query}", **headers).environ
+        body = Doorless()(environ, lambda status, headers: told.append(status))
+    return told[0], b"".join(body).decode()
+
+
+class AuthenticationFailed(Exception):
+    """As other frameworks have their own."""
+
+
+# what a hook raises, status
+RAISED: list[tuple[Exception, str]] = [
+    (PermissionDenied("secret"), "403 Forbidden"),
+    (Http404("secret"), "404 Not Found"),
+    (SuspiciousOperation("secret"), "400 Bad Request"),
+    (RedisUnavailable("secret"), "503 Service Unavailable"),
+    (AuthenticationFailed("secret"), "500 Internal Server Error"),
+    (AttributeError("secret"), "500 Internal Server Error"),
+    (TypeError("secret"), "500 Internal Server Error"),
+]
+
+
+@pytest.mark.parametrize(("error", "status"), RAISED, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("setting", ["WS4REDIS_PROCESS_REQUEST", "WS4REDIS_ALLOWED_CHANNELS"])
+def test_what_a_hook_raises_becomes_a_status(setting: str, error: Exception, status: str) -> None:
+    def hook(*args: Any) -> Any:
+        raise error
+
+    told, body = steps(**{setting: hook})
+    assert told == status
+    assert "secret" not in body
+
+
+class Recording(RedisSubscriber):
+    """Has a flag of its own."""
+
+    subscription_channels = [*RedisSubscriber.subscription_channels, "subscribe-admins"]  # noqa: RUF012
+    made: list[Recording] = []  # noqa: RUF012
+
+    def set_pubsub_channels(self, request: HttpRequest, channels: Any) -> None:
+        super().set_pubsub_channels(request, channels)
+        self.flags = list(channels)
+        self.made.append(self)
+
+
+# query, the flags that it asks for, whether it asks for the echo
+QUERIES: list[tuple[str, list[str], bool]] = [
+    ("", [], False),
+    ("echo", [], True),
+    ("subscribe-user&Publish-Broadcast=0&ECHO", ["subscribe-user", "publish-broadcast"], True),
+    ("publish=user&subscribe=Session", ["publish-user", "subscribe-session"], False),
+    ("subscribe-admins&subscribe-everybody&x=1&subscribe", ["subscribe-admins"], False),
+]
+
+
+@pytest.mark.parametrize(("query", "flags", "echo"), QUERIES)
+def test_which_flags_are_known(query: str, flags: list[str], echo: bool) -> None:
+    with override_settings(WS4REDIS_SUBSCRIBER=Recording):
+        server = Doorless()
+    assert server.process_subscriptions(RequestFactory().get(f"/ws/news?{query}")) == (flags, echo)
+
+
+# what the hook returns for the flags that it is given, flags that hold
+PERMISSIONS: list[tuple[Callable[[list[str]], Any], list[str]]] = [
+    (lambda flags: flags, ["subscribe-user", "subscribe-admins"]),
+    (lambda flags: [], []),
+    (lambda flags: (each for each in flags if each.endswith("user")), ["subscribe-user"]),
+    (lambda flags: (*flags, "publish-user"), ["subscribe-user", "subscribe-admins", "publish-user"]),
+    (lambda flags: None, ["subscribe-user", "subscribe-admins"]),
+]
+
+
+@pytest.mark.parametrize(("returned", "holding"), PERMISSIONS)
+def test_the_hook_is_given_flags_and_its_own_hold(returned: Callable[[list[str]], Any], holding: list[str]) -> None:
+    Recording.made.clear()
+    given: list[tuple[str, list[str]]] = []
+
+    def permit(request: HttpRequest, channels: list[str]) -> Any:
+        given.append((request.path_info, channels))
+        return returned(channels)
+
+    query = "subscribe=user&subscribe-admins&echo&unknown"
+    told, body = steps(query, WS4REDIS_ALLOWED_CHANNELS=permit, WS4REDIS_SUBSCRIBER=Recording)
+    assert body == "so far so good\n", told
+    assert given == [("/ws/news", ["subscribe-user", "subscribe-admins"])]
+    assert [each.flags for each in Recording.made] == [holding]
+
+
+def test_a_hook_may_begin_with_what_it_replaces() -> None:
+    seen: list[tuple[Any, Any]] = []
+
+    def by_session_or_token(request: HttpRequest) -> None:
+        identify(request)
+        if not request.user.is_authenticated:
+            request.user = request.GET["token"]
+
+    def look(request: HttpRequest, channels: list[str]) -> list[str]:
+        seen.append((request.user, request.session.session_key))
+        return channels
+
+    steps("token=mary", WS4REDIS_PROCESS_REQUEST=by_session_or_token, WS4REDIS_ALLOWED_CHANNELS=look)
+    assert seen == [("mary", None)]
+
+
+def test_a_hook_that_identifies_nobody_leaves_nobodys_channels() -> None:
+    Recording.made.clear()
+    flags = [*RedisSubscriber.subscription_channels, *RedisSubscriber.publish_channels]
+    steps("&".join(flags), WS4REDIS_PROCESS_REQUEST=lambda request: None, WS4REDIS_SUBSCRIBER=Recording)
+    [subscriber] = Recording.made
+    assert (subscriber.channels_heard, subscriber._publishers) == ((b"broadcast:news",), {"broadcast:news"})

@@ -121,6 +121,29 @@ def test_logged_in() -> None:
     assert identity_of(request)[:3] == ("john", ("chatusers", "writers"), key)
 
 
+def test_groups_are_those_of_the_login() -> None:
+    from django.contrib.auth.models import Group, User
+
+    key, group = log_in("mary"), Group.objects.create(name="latecomers")
+    group.user_set.add(User.objects.get(username="mary"))
+    try:
+        assert identity_of(identified(key)).groups == ()
+        assert identity_of(identified(log_in("mary"))).groups == ("latecomers",)
+    finally:
+        group.delete()
+
+
+def test_a_session_that_is_older_than_the_app_has_no_groups() -> None:
+    from django.contrib.auth import get_user_model
+
+    session, john = new_session(), get_user_model().objects.get(username="john")
+    session["_auth_user_id"] = str(john.pk)
+    session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
+    session["_auth_user_hash"] = john.get_session_auth_hash()
+    session.save()
+    assert identity_of(identified(session.session_key)) == Identity("john", (), session.session_key)
+
+
 def test_logged_in_without_groups() -> None:
     key = log_in("mary")
     assert identity_of(identified(key))[:3] == ("mary", (), key)
