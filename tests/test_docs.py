@@ -36,7 +36,7 @@ from django.test import override_settings
 import ws4redis
 from tests.browsers import log_in
 from tests.servers import ROOT, UWSGI, Sentinel, Server, Valkey, free_port, wait_for
-from ws4redis import channels, settings, uwsgi_options, wsgi_server
+from ws4redis import channels, refusals, settings, uwsgi_options
 from ws4redis.subscriber import RedisSubscriber
 
 if TYPE_CHECKING:
@@ -673,7 +673,7 @@ def test_javascript() -> None:
 
 def test_statuses() -> None:
     codes = [int(row[0]) for row in table("reference/status-codes.md") if row[0].isdecimal()]
-    assert [code for code in codes if code < 1000] == sorted(wsgi_server._REASONS)
+    assert [code for code in codes if code < 1000] == sorted(refusals._REASONS)
 
 
 def test_python_names_exist() -> None:

@@ -101,6 +101,16 @@ def test_the_expiry_follows_the_settings(client: redis.Redis) -> None:
             assert RedisStore(client)._expire == expire
 
 
+def test_a_subclass_chooses_its_expiry(client: redis.Redis) -> None:
+    class Short(RedisStore):
+        _expire = 60
+
+    store = Short(client)
+    store._publishers.add("short:lived")
+    store.publish_message("hi")
+    assert 50 < client.ttl("short:lived") <= 60
+
+
 def test_a_store_of_a_plain_client(redis_server: Valkey) -> None:
     """Not of our own pool, as a server that is given a client makes them."""
     with redis_server.client() as client:

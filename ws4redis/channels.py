@@ -7,7 +7,7 @@ as ``subscribe-broadcast``.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, QueryDict
@@ -122,8 +122,8 @@ def addressed_channels(
 def _listed(names: Any, audience: str) -> Iterable[Any]:
     if names is None or names is False:
         return ()
-    if names is True or isinstance(names, str):
-        name = SELF if names is True else names
+    if names is True or hasattr(names, "encode"):  # a str, or a lazy one
+        name = SELF if names is True else str(names)
         warnings.warn(f"{audience}s={names!r} is deprecated, pass a list: [{name!r}]", DeprecationWarning, stacklevel=4)
         return (name,)
     if isinstance(names, bytes) or not isinstance(names, Iterable):
@@ -147,3 +147,24 @@ def flags_of(query: QueryDict) -> list[str]:
         else:
             flags.append(name)
     return list(dict.fromkeys(flags))
+
+
+class Standing(NamedTuple):
+    """Who asks for what: enough to find the channels, and to find them again when the groups change."""
+
+    identity: Identity
+    facility: str
+    flags: Sequence[str]
+
+    def channels(self, direction: str) -> list[str]:
+        """``direction`` is subscribe or publish."""
+        return [
+            name
+            for audience in AUDIENCES
+            if f"{direction}-{audience}" in self.flags
+            for name in own_channels(audience, self.facility, self.identity)
+        ]
+
+    @property
+    def depends_on_groups(self) -> bool:
+        return bool(self.identity.username) and not {"subscribe-group", "publish-group"}.isdisjoint(self.flags)

@@ -10,16 +10,20 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterable
+from functools import partial
 from io import BufferedReader
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.util import is_hop_by_hop
 
+from django.core.servers import basehttp
 from django.core.wsgi import get_wsgi_application
+from django.db import connections
 
 from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
-from ws4redis.loop.connection import View
+from ws4redis.historic import Historic, historic_names
+from ws4redis.loop.ports import View
 from ws4redis.thread_runtime import ThreadRuntime
 from ws4redis.websocket import Owner, WebSocket, prepare
 from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer
@@ -44,6 +48,8 @@ class WebsocketRunServer(WebsocketWSGIServer):
     def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
         """Keep the server's thread while the websocket lives: the server would shut the connection down."""
         super().park(websocket, view, response)
+        # of this thread: with CONN_MAX_AGE they would stay as long as it does
+        connections.close_all()
         assert isinstance(websocket, AwaitedWebSocket)
         websocket.ended.wait()
         # servers of this kind take this for a browser that has gone, and neither answer nor log
@@ -155,5 +161,13 @@ def application(environ: Environ, start_response: StartResponse) -> Iterable[byt
         app = _websocket_app
     return app(environ, start_response)  # type: ignore[no-any-return]
 
+
+__getattr__ = historic_names(
+    __name__,
+    {
+        name: Historic(f"django.core.servers.basehttp.{name}", partial(getattr, basehttp, name))
+        for name in ("run", "ServerHandler", "WSGIRequestHandler")
+    },
+)
 
 logger.info("websockets are served under %s", _websocket_url)

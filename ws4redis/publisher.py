@@ -10,7 +10,17 @@ from django.http import HttpRequest
 from ws4redis import channels, redis_client
 from ws4redis.channels import Identity, groups_channel, identity_of
 from ws4redis.groups import current_identity, with_newer_groups
+from ws4redis.historic import Historic, historic_names
 from ws4redis.redis_store import RedisStore
+
+__getattr__ = historic_names(
+    __name__,
+    {
+        "redis_connection_pool": Historic(
+            "ws4redis.redis_client.client().connection_pool", lambda: redis_client.client().connection_pool
+        )
+    },
+)
 
 
 class RedisPublisher(RedisStore):

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.client import PubSub
 from redis.connection import (
     AbstractConnection,
     Connection,
@@ -24,6 +25,9 @@ from redis.retry import Retry
 
 from ws4redis import settings
 from ws4redis.exceptions import RedisUnavailable
+
+#: the beginnings of arguments that redis-py's pools add to their connections'
+_OF_THE_POOL = ("maint_notifications", "orig_", "himport", "health_check_interval", "max_connections")
 
 
 @contextmanager
@@ -47,15 +51,16 @@ def connection_options() -> tuple[type[AbstractConnection], dict[str, Any]]:
     if isinstance(given, str) and "://" not in given:
         given = import_string(given)
     if callable(given):
-        connection_class, options = _options_of(given())
+        connection_class, options = options_of(given())
+        options.pop("retry", None)
     else:
         connection_class, options = _named_options(parse_url(given) if isinstance(given, str) else dict(given))
     options.pop("timeout", None)
     # PUBLISH is not idempotent: after an error nobody knows whether Redis did it, so nothing is tried twice
-    return connection_class, bounded({"retry": Retry(NoBackoff(), 0), **options})
+    return connection_class, _bounded({"retry": Retry(NoBackoff(), 0), **options})
 
 
-def bounded(options: dict[str, Any]) -> dict[str, Any]:
+def _bounded(options: dict[str, Any]) -> dict[str, Any]:
     """Arguments of connections that return bytes and do not wait for ever."""
     for name in ("socket_timeout", "socket_connect_timeout"):
         if options.get(name) is None:
@@ -75,13 +80,13 @@ def _named_options(options: dict[str, Any]) -> tuple[type[AbstractConnection], d
     return connection_class, options
 
 
-def _options_of(client: Any) -> tuple[type[AbstractConnection], dict[str, Any]]:
-    """What a site's own client makes its connections of; its pool and its retries are not used."""
+def options_of(client: Any) -> tuple[type[AbstractConnection], dict[str, Any]]:
+    """What a client makes its connections of, without what its pool adds for itself."""
     if not isinstance(client, Redis):
         raise TypeError(f"the function in WS4REDIS_CONNECTION must return a redis.Redis, not {client!r}")
     pool = client.connection_pool
-    options = {name: value for name, value in pool.connection_kwargs.items() if name != "retry"}
-    return pool.connection_class, options
+    options = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_OF_THE_POOL)}
+    return pool.connection_class, _bounded(options)
 
 
 class BoundedPool(ConnectionPool):
@@ -129,7 +134,23 @@ def _make_client() -> Redis:
     connection_class, options = connection_options()
     options.setdefault("max_connections", settings.WS4REDIS_MAX_CONNECTIONS)
     connection_class(**{name: value for name, value in options.items() if name != "max_connections"})  # are they valid?
-    return Redis(connection_pool=BoundedPool(settings.WS4REDIS_TIMEOUT, connection_class=connection_class, **options))
+    return SharedClient(
+        connection_pool=BoundedPool(settings.WS4REDIS_TIMEOUT, connection_class=connection_class, **options)
+    )
+
+
+class SharedClient(Redis):
+    """The client of a whole process."""
+
+    def pubsub(self, **options: Any) -> PubSub:
+        """Not on a connection of the pool: it would be kept as long as somebody listens."""
+        return own_pubsub(self)
+
+
+def own_pubsub(client: Redis) -> PubSub:
+    """A subscription of redis-py's on a connection that belongs to no pool of ours; reads wait without end."""
+    connection_class, options = options_of(client)
+    return PubSub(ConnectionPool(connection_class, **(options | {"protocol": 2, "socket_timeout": None})))
 
 
 #: ``client()`` returns the client with which this process publishes and fetches

@@ -10,8 +10,17 @@ from redis import Redis
 
 from ws4redis import channels, redis_client, settings
 from ws4redis.channels import SELF
+from ws4redis.historic import Historic, historic_names
 
 __all__ = ["SELF", "RedisMessage", "RedisStore"]
+
+__getattr__ = historic_names(
+    __name__,
+    {
+        name: Historic("RedisStore._get_message_channels(), which resolves SELF")
+        for name in ("_wrap_users", "_wrap_groups", "_wrap_sessions")
+    },
+)
 
 
 class RedisMessage(bytes):
@@ -36,6 +45,16 @@ class RedisMessage(bytes):
         return super().__new__(cls, value)
 
 
+class _LateSetting:
+    """An attribute that is a setting's value until it is assigned."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        return getattr(settings, self._name)
+
+
 class RedisStore:
     """Publishes to a set of channels.
 
@@ -43,13 +62,12 @@ class RedisStore:
         connection: a ``redis.Redis`` that returns bytes.
     """
 
+    #: seconds for which messages are kept; a subclass or an object may have its own
+    _expire: int | None = _LateSetting("WS4REDIS_EXPIRE")  # type: ignore[assignment]
+
     def __init__(self, connection: Redis) -> None:
         self._connection = connection
         self._publishers: set[str] = set()
-
-    @property
-    def _expire(self) -> int | None:
-        return settings.WS4REDIS_EXPIRE  # type: ignore[no-any-return]
 
     def publish_message(self, message: str | bytes | RedisMessage, expire: int | None = None) -> int:
         """Publish to all channels in one round trip (SETEX, PUBLISH).
@@ -106,8 +124,15 @@ class RedisStore:
         return channels.prefix()
 
     @staticmethod
-    def _get_message_channels(request: HttpRequest | None = None, **audience: Any) -> list[str]:
-        return channels.addressed_channels(request=request, **audience)
+    def _get_message_channels(
+        request: HttpRequest | None = None,
+        facility: str | None = None,
+        broadcast: bool = False,
+        groups: Iterable[Any] = (),
+        users: Iterable[Any] = (),
+        sessions: Iterable[Any] = (),
+    ) -> list[str]:
+        return channels.addressed_channels(facility, broadcast, groups, users, sessions, request)
 
 
 def _payload(message: Any) -> RedisMessage:

@@ -2,89 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 from django.http import HttpRequest
 from redis import Redis
+from redis.client import PubSub
 
-from ws4redis import channels
-from ws4redis.channels import Identity, facility_of, groups_channel, identity_of
+from ws4redis import redis_client
+from ws4redis.channels import Standing, facility_of, groups_channel, identity_of
 from ws4redis.groups import with_newer_groups
-from ws4redis.publication import Publication
+from ws4redis.hearing import Follower, OwnMessages, Subscriptions
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
-__all__ = ["SELF", "OwnMessages", "RedisStore", "RedisSubscriber"]
-
-
-class OwnMessages:
-    """What a browser has published and not yet got back; each return is swallowed once.
-
-    Compared by content, for Redis carries no sender. Of two equal messages, one's own and somebody else's, one arrives:
-    which of the two nobody can tell.
-    """
-
-    __slots__ = ("_counts", "_lock")
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[bytes, bytes], int] = {}
-        # what is said and what is heard may be threads of their own
-        self._lock = threading.Lock()
-
-    def __bool__(self) -> bool:
-        return bool(self._counts)
-
-    def expect(self, channel: bytes, payload: bytes) -> None:
-        key = (channel, payload)
-        with self._lock:
-            self._counts[key] = self._counts.get(key, 0) + 1
-
-    def forget(self, channel: bytes, payload: bytes) -> bool:
-        """One return less is expected; False where none was."""
-        key = (channel, payload)
-        with self._lock:
-            count = self._counts.get(key, 0)
-            if count > 1:
-                self._counts[key] = count - 1
-            else:
-                self._counts.pop(key, None)
-        return count > 0
-
-    def others(self, publications: Iterable[Publication]) -> list[Publication]:
-        """The publications without the own ones."""
-        return [each for each in publications if not self.forget(each.channel, each.payload)]
-
-    def clear(self) -> None:
-        self._counts.clear()
-
-
-class Standing(NamedTuple):
-    """Who asks for what: enough to find the channels, and to find them again when the groups change."""
-
-    identity: Identity
-    facility: str
-    flags: Sequence[str]
-
-    def channels(self, direction: str) -> list[str]:
-        """``direction`` is subscribe or publish."""
-        return [
-            name
-            for audience in channels.AUDIENCES
-            if f"{direction}-{audience}" in self.flags
-            for name in channels.own_channels(audience, self.facility, self.identity)
-        ]
-
-    @property
-    def depends_on_groups(self) -> bool:
-        return bool(self.identity.username) and not {"subscribe-group", "publish-group"}.isdisjoint(self.flags)
+__all__ = ["SELF", "RedisStore", "RedisSubscriber"]
 
 
 class RedisSubscriber(RedisStore):
     """Decides to which channels one websocket listens and publishes; made for each websocket.
 
     Set ``WS4REDIS_SUBSCRIBER`` to a subclass to change that. The loop calls ``set_pubsub_channels`` before the upgrade,
-    ``publish_message`` for each message of the browser, and ``release`` when it is gone.
+    ``publish_message`` for each message of the browser, and ``release`` when it is gone. What Redis publishes, the loop
+    reads itself, once for all browsers, unless a subclass overrides ``parse_response`` or ``get_file_descriptor``: its
+    objects have a Redis connection each.
     """
 
     subscription_channels = ["subscribe-session", "subscribe-group", "subscribe-user", "subscribe-broadcast"]  # noqa: RUF012
@@ -92,7 +32,9 @@ class RedisSubscriber(RedisStore):
 
     def __init__(self, connection: Redis) -> None:
         super().__init__(connection)
-        self._subscriptions: list[str] = []
+        self._subscription: Subscriptions | PubSub = (
+            redis_client.own_pubsub(connection) if self.reads_itself() else Subscriptions()
+        )
         #: set by the loop where the browser shall not get its own messages back
         self._own_messages: OwnMessages | None = None
         self._standing: Standing | None = None
@@ -101,48 +43,128 @@ class RedisSubscriber(RedisStore):
         """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
         standing = Standing(identity_of(request), facility_of(request.path_info), tuple(channels))
         self._publishers.update(standing.channels("publish"))
-        self._subscriptions += standing.channels("subscribe")
-        if standing.depends_on_groups:
+        if heard := standing.channels("subscribe"):
+            with redis_client.redis_errors():
+                self._subscription.subscribe(*heard)
+        if standing.depends_on_groups and isinstance(self._subscription, Subscriptions):
             self._standing = standing
+
+    def send_persisted_messages(self, websocket: Any) -> None:
+        """Send the last message of each channel (GET), in the order of subscription.
+
+        The loop does this by itself, in one step with the subscription; it calls this method only where a subclass
+        overrides it.
+        """
+        with redis_client.redis_errors():
+            for name in list(self._subscription.channels):
+                if message := self._connection.get(name):
+                    websocket.send(message)
+
+    #: as it was spelt before 0.5.1
+    send_persited_messages = send_persisted_messages
+
+    def get_file_descriptor(self) -> int | None:
+        """The descriptor of a Redis connection of this object's own; None where it subscribes to nothing."""
+        connection = self._own_subscription().connection
+        return connection._sock.fileno() if connection is not None else None
+
+    def parse_response(self) -> Any:
+        """Wait for the next reply of that connection: a list such as ``[b"message", channel, payload]``."""
+        return self._own_subscription().parse_response()
+
+    def has_more(self) -> bool:
+        """Whether ``parse_response`` would return at once, whichever subscription it reads."""
+        connections = [each.connection for each in vars(self).values() if isinstance(each, PubSub)]
+        return any(each.can_read(timeout=0) for each in connections if each is not None)
+
+    def release(self) -> None:
+        """The browser is gone; also called where it never came."""
+        if not isinstance(self._subscription, Subscriptions):
+            self._subscription.reset()
+            self._subscription.connection_pool.disconnect()
+
+    # for the loop
+
+    @classmethod
+    def reads_itself(cls) -> bool:
+        return (
+            cls.get_file_descriptor is not RedisSubscriber.get_file_descriptor
+            or cls.parse_response is not RedisSubscriber.parse_response
+        )
+
+    @classmethod
+    def sender_of_persisted(cls) -> str | None:
+        """The method by which a subclass sends last messages itself, under either name."""
+        names = ("send_persisted_messages", "send_persited_messages")
+        return next((name for name in names if getattr(cls, name) is not RedisSubscriber.send_persisted_messages), None)
+
+    def set_listener(self, listener: Follower | None) -> None:
+        if isinstance(self._subscription, Subscriptions):
+            self._subscription.listener = listener
+
+    def hears_itself(self) -> bool:
+        """Whether what the browser publishes comes back to it."""
+        heard = self._subscription.channels
+        return any(name.encode() in heard for name in self._publishers)
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the channels of now are not those for ever."""
+        return self._standing is not None or type(self) is not RedisSubscriber
+
+    @property
+    def channels_heard(self) -> tuple[bytes, ...]:
+        """What the loop listens to for this browser."""
+        return self._subscription.names if isinstance(self._subscription, Subscriptions) else ()
 
     @property
     def groups_channel(self) -> bytes | None:
         """Where changes of the user's groups are told; None where they do not matter."""
         return groups_channel(self._standing.identity.username).encode() if self._standing is not None else None
 
-    def regroup(self, update: bytes | None) -> bool:
-        """Follow a change of the user's groups; returns whether there was one."""
+    def regroup(self, update: bytes | None) -> None:
+        """Follow a change of the user's groups."""
         before = self._standing
-        if before is None:
-            return False
+        if before is None or not isinstance(self._subscription, Subscriptions):
+            return
         after = before._replace(identity=with_newer_groups(before.identity, update))
         if after == before:
-            return False
+            return
         self._standing = after
-        # new objects, for other threads may be looking at the old ones
+        # a new set, for other threads may be looking at the old one
         self._publishers = {*_moved(self._publishers, before, after, "publish")}
-        self._subscriptions = _moved(self._subscriptions, before, after, "subscribe")
-        return True
+        heard = [name.decode() for name in self._subscription.names]
+        self._subscription.replace(name.encode() for name in _moved(heard, before, after, "subscribe"))
+
+    # inside
+
+    def _own_subscription(self) -> PubSub:
+        """Whoever drives this object himself needs no loop."""
+        if isinstance(self._subscription, Subscriptions):
+            names = self._subscription.names
+            self._subscription = redis_client.own_pubsub(self._connection)
+            if names:
+                with redis_client.redis_errors():
+                    self._subscription.subscribe(*names)
+        return self._subscription
 
     def _send(self, payload: RedisMessage, expire: int | None, transaction: bool) -> dict[str, int]:
         """As ``RedisStore``; remembers what will come back to this very browser."""
         own = self._own_messages
         if own is None:
             return super()._send(payload, expire, transaction)
-        returning = [name for name in self._publishers if name in self._subscriptions]
+        heard = self._subscription.channels
+        returning = [name for name in map(str.encode, self._publishers) if name in heard]
         for name in returning:
-            own.expect(name.encode(), payload)
+            own.expect(name, payload)
         counts: dict[str, int] = {}
         try:
             counts = super()._send(payload, expire, transaction)
         finally:
             for name in returning:
-                if not counts.get(name):
-                    own.forget(name.encode(), payload)
+                if not counts.get(name.decode()):
+                    own.forget(name, payload)
         return counts
-
-    def release(self) -> None:
-        """The browser is gone."""
 
 
 def _moved(names: Iterable[str], before: Standing, after: Standing, direction: str) -> list[str]:

@@ -14,13 +14,10 @@ from redis.connection import UnixDomainSocketConnection
 from redis.exceptions import ResponseError
 
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.redis_client import bounded, redis_errors
+from ws4redis.redis_client import options_of, redis_errors
 
 #: how much one read takes from the kernel, in bytes
 _READ_SIZE = 1 << 18
-
-#: for redis-py's pool and health checks, which this connection does without
-_NOT_HERE = ("max_connections", "health_check_interval")
 
 
 class Subscription:
@@ -34,12 +31,11 @@ class Subscription:
     """
 
     def __init__(self, client: Redis) -> None:
-        pool = client.connection_pool
-        options = {name: value for name, value in pool.connection_kwargs.items() if name not in _NOT_HERE}
-        options = bounded(options) | {"protocol": 3}
-        if not issubclass(pool.connection_class, UnixDomainSocketConnection):
+        connection_class, options = options_of(client)
+        options["protocol"] = 3
+        if not issubclass(connection_class, UnixDomainSocketConnection):
             options.setdefault("socket_keepalive", True)
-        self._connection = pool.connection_class(**options)
+        self._connection = connection_class(**options)
         self._reader = hiredis.Reader()
         with redis_errors():
             self._connection.connect()

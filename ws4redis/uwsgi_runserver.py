@@ -18,6 +18,7 @@ import os
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from gevent import monkey
 
 PATCHED_LATE = "gevent" in uwsgi.opt and not monkey.is_module_patched("socket")
@@ -29,6 +30,8 @@ if PATCHED_LATE:
             "or let uWSGI patch: add gevent-early-monkey-patch = true."
         )
     monkey.patch_all()
+    # made by now of what was not patched: all greenlets would share one connection, which Django refuses
+    connections._connections = type(connections)()._connections
 
 import _socket  # noqa: E402
 import ctypes  # noqa: E402
@@ -92,7 +95,11 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
             raise
 
 
+#: the spelling of an older manual
 uWSGIWebSocketServer = uWSGIWebsocketServer
+
+#: once uWSGI's own, now the same everywhere
+uWSGIWebsocket = uWSGIWebSocket = WebSocket
 
 
 class _Worker:

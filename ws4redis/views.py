@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ws4redis.hearing import Follower, OwnMessages
 from ws4redis.redis_store import RedisMessage
-from ws4redis.subscriber import OwnMessages, RedisSubscriber
+from ws4redis.subscriber import RedisSubscriber
+from ws4redis.websocket import WebSocket
 
 
 class ChannelView:
@@ -13,18 +17,27 @@ class ChannelView:
         echo: the browser's own messages come back to it, too.
     """
 
-    __slots__ = ("_echo", "_subscriber", "channels", "groups_channel", "own_messages")
+    __slots__ = ("_subscriber", "groups_channel", "own_messages", "send_kept", "source")
 
     def __init__(self, subscriber: RedisSubscriber, echo: bool) -> None:
         self._subscriber = subscriber
-        self._echo = echo
         self.groups_channel = subscriber.groups_channel
+        self.source = subscriber if subscriber.reads_itself() else None
+        sender = subscriber.sender_of_persisted() or ("send_persisted_messages" if self.source else None)
+        self.send_kept: Callable[[WebSocket], None] | None = getattr(subscriber, sender) if sender else None
         self.own_messages: OwnMessages | None = None
-        self._take_channels()
+        if not echo and (subscriber.may_change or subscriber.hears_itself()):
+            self.own_messages = subscriber._own_messages = OwnMessages()
+
+    @property
+    def channels(self) -> tuple[bytes, ...]:
+        return self._subscriber.channels_heard
 
     def regroup(self, update: bytes | None) -> None:
-        if self._subscriber.regroup(update):
-            self._take_channels()
+        self._subscriber.regroup(update)
+
+    def set_listener(self, listener: Follower | None) -> None:
+        self._subscriber.set_listener(listener)
 
     def on_message(self, message: str | bytes) -> None:
         payload = RedisMessage(message)
@@ -33,10 +46,3 @@ class ChannelView:
 
     def on_close(self) -> None:
         self._subscriber.release()
-
-    def _take_channels(self) -> None:
-        subscriber = self._subscriber
-        self.channels = tuple(name.encode() for name in dict.fromkeys(subscriber._subscriptions))
-        returning = not subscriber._publishers.isdisjoint(subscriber._subscriptions)
-        if returning and not self._echo and self.own_messages is None:
-            self.own_messages = subscriber._own_messages = OwnMessages()

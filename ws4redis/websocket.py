@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ws4redis.exceptions import WebSocketError
+from ws4redis.historic import Historic, historic_names
 from ws4redis.loop.outbox import Outbox, OutboxFull
 from ws4redis.protocol.frames import CloseCode, message_frame
 from ws4redis.protocol.server import ServerProtocol, State
@@ -13,6 +14,9 @@ from ws4redis.publication import payload_frame
 
 if TYPE_CHECKING:
     from ws4redis.loop.runtime import Runtime, Watcher
+
+_FRAMES = Historic("ws4redis.protocol.frames")
+__getattr__ = historic_names(__name__, {"Stream": _FRAMES, "Header": _FRAMES})
 
 #: bytes taken from the kernel at once
 _READ_SIZE = 1 << 14
@@ -142,6 +146,12 @@ class WebSocket:
             if not self.open:
                 raise WebSocketError("the websocket is closed")
             self._transmit(frame)
+
+    def get_file_descriptor(self) -> int:
+        return self._socket.fileno()
+
+    def flush(self) -> None:
+        """Nothing is kept back; for code that was written for django-websocket-redis."""
 
     def ping(self) -> None:
         self._protocol.ping()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 
 import django
 from django.apps import apps
 from django.conf import settings as django_settings
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from django.utils.module_loading import import_string
 from redis import Redis
 
@@ -21,53 +21,36 @@ from ws4redis import channels, checks, redis_client, settings
 from ws4redis.auth.identity import identify
 from ws4redis.auth.origin import check_origin
 from ws4redis.auth.permissions import allowed_channels, hook
-from ws4redis.exceptions import InvalidHandshake, RedisUnavailable, UpgradeRefused
-from ws4redis.loop.connection import Connection, View
+from ws4redis.exceptions import (
+    FrameTooLargeException,
+    HandshakeError,
+    UpgradeRequiredError,
+    WebSocketError,
+)
+from ws4redis.loop.connection import Connection
+from ws4redis.loop.ports import View
 from ws4redis.loop.process import LoopProcess, loop_process
 from ws4redis.loop.runtime import Runtime
 from ws4redis.protocol.handshake import Handshake, accept_response, read_handshake, select_subprotocol
+from ws4redis.redis_store import RedisMessage
+from ws4redis.refusals import refusal_for
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.views import ChannelView
 from ws4redis.websocket import WebSocket
+
+__all__ = [
+    "FrameTooLargeException",
+    "HandshakeError",
+    "RedisMessage",
+    "UpgradeRequiredError",
+    "WebSocketError",
+    "WebsocketWSGIServer",
+]
 
 logger = logging.getLogger("django.request")
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
-
-_REASONS = {
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    426: "Upgrade Required",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
-
-
-class Refusal(NamedTuple):
-    status: int
-    text: str
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-def refusal_for(error: Exception) -> Refusal:
-    """The HTTP answer for whatever happened before the upgrade; what was not meant for the visitor is not shown."""
-    match error:
-        case InvalidHandshake():
-            return Refusal(error.status, str(error), tuple(error.headers))
-        case UpgradeRefused():
-            return Refusal(error.status, str(error))
-        case PermissionDenied():
-            return Refusal(403, "You may not connect here.")
-        case Http404():
-            return Refusal(404, "There is no websocket here.")
-        case SuspiciousOperation():
-            return Refusal(400, "This request is not acceptable.")
-        case RedisUnavailable():
-            return Refusal(503, "Redis is not available.")
-        case _:
-            return Refusal(500, "The server failed; its log says why.")
 
 
 class WebsocketWSGIServer:
@@ -85,24 +68,43 @@ class WebsocketWSGIServer:
             django.setup()
         for problem in checks.all_problems():
             logger.error("%s. %s", problem.msg.rstrip("."), problem.hint)
-        self._redis_connection = redis_connection
-        subscriber = settings.WS4REDIS_SUBSCRIBER
-        self.Subscriber = import_string(subscriber) if isinstance(subscriber, str) else subscriber
+        self._given_connection = redis_connection
+        if hasattr(self, "select"):
+            raise ImproperlyConfigured(
+                f"{type(self).__name__}.select() would never be called: one loop waits for all websockets. Remove it."
+            )
+        self.Subscriber = _subscriber_class()
         self.possible_channels = [*self.Subscriber.subscription_channels, *self.Subscriber.publish_channels]
 
     @property
     def process(self) -> LoopProcess:
         return loop_process(self.runtime, self._client)
 
+    @property
+    def websockets(self) -> set[WebSocket]:
+        """The open websockets of this process."""
+        return self.process.websockets
+
+    _websockets = websockets
+
+    @property
+    def _redis_connection(self) -> Redis:
+        return self._client()
+
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
             request = self._request(environ)
-            handshake = self.assure_protocol_requirements(environ)
+            # one that was written for django-websocket-redis returns nothing
+            handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
             subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
             check_origin(request)
             view = self._admit_in_thread(request)
-            websocket = self.upgrade_websocket(environ, start_response)
         except Exception as error:
+            return self._refuse(error, environ, start_response)
+        try:
+            websocket = self._upgrade(environ, start_response)
+        except Exception as error:
+            view.on_close()
             return self._refuse(error, environ, start_response)
         logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
         self.park(websocket, view, accept_response(handshake.key, subprotocol))
@@ -118,9 +120,9 @@ class WebsocketWSGIServer:
 
     # steps, to be overridden
 
-    def assure_protocol_requirements(self, environ: Environ) -> Handshake:
+    def assure_protocol_requirements(self, environ: Environ) -> Handshake | None:
         """Check the request line and headers (RFC 6455, section 4.2.1)."""
-        return read_handshake(environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"], _headers(environ))
+        return _handshake(environ)
 
     def process_request(self, request: HttpRequest) -> None:
         """Set ``request.session`` and ``request.user``."""
@@ -138,7 +140,13 @@ class WebsocketWSGIServer:
     # inside
 
     def _client(self) -> Redis:
-        return self._redis_connection or redis_client.client()
+        return self._given_connection or redis_client.client()
+
+    def _upgrade(self, environ: Environ, start_response: StartResponse) -> WebSocket:
+        websocket: object = self.upgrade_websocket(environ, start_response)
+        if not isinstance(websocket, WebSocket):
+            raise TypeError(f"upgrade_websocket() must return what its super() returned, not {websocket!r}")
+        return websocket
 
     @staticmethod
     def _request(environ: Environ) -> WSGIRequest:
@@ -173,8 +181,12 @@ class WebsocketWSGIServer:
         flags, echo = self.process_subscriptions(request)
         flags = allowed_channels(request, flags)
         subscriber = self.Subscriber(self._client())
-        subscriber.set_pubsub_channels(request, flags)
-        view = ChannelView(subscriber, echo)
+        try:
+            subscriber.set_pubsub_channels(request, flags)
+            view = ChannelView(subscriber, echo)
+        except BaseException:
+            subscriber.release()
+            raise
         if logger.isEnabledFor(logging.INFO):
             _log_channels(request, subscriber)
         return view
@@ -187,7 +199,7 @@ class WebsocketWSGIServer:
             logger.warning("websocket refused with %s: %s", refusal.status, error)
         body = f"{refusal.text}\n".encode()
         start_response(
-            f"{refusal.status} {_REASONS.get(refusal.status, 'Refused')}",
+            refusal.status_line,
             [
                 ("Content-Type", "text/plain; charset=utf-8"),
                 ("Content-Length", str(len(body))),
@@ -199,6 +211,18 @@ class WebsocketWSGIServer:
     def may_send(self, name: str) -> bool:
         """Whether the WSGI server lets an application send this header."""
         return True
+
+
+def _subscriber_class() -> type[RedisSubscriber]:
+    given = settings.WS4REDIS_SUBSCRIBER
+    subscriber = import_string(given) if isinstance(given, str) else given
+    if not (isinstance(subscriber, type) and issubclass(subscriber, RedisSubscriber)):
+        raise ImproperlyConfigured(f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of {RedisSubscriber.__module__}.")
+    return subscriber
+
+
+def _handshake(environ: Environ) -> Handshake:
+    return read_handshake(environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"], _headers(environ))
 
 
 def _headers(environ: Environ) -> dict[str, str]:
@@ -215,7 +239,7 @@ def _log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
     logger.info(
         "websocket on %r hears %s and publishes to %s",
         request.path_info,
-        shown(subscriber._subscriptions),
+        shown(name.decode() for name in subscriber._subscription.channels),
         shown(subscriber._publishers),
     )
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from ws4redis.hearing import OwnMessages
 from ws4redis.loop.connection import Connection, Heartbeat
 from ws4redis.loop.hub import Hub
 from ws4redis.publication import Publication
-from ws4redis.subscriber import OwnMessages
 from ws4redis.websocket import WebSocket
 
 
@@ -91,12 +91,17 @@ class Page:
     def __init__(self, channels: tuple[bytes, ...] = (), own: OwnMessages | None = None) -> None:
         self.channels, self.own_messages = channels, own
         self.groups_channel: bytes | None = None
+        self.send_kept = self.source = self.listener = None
         self.heard: list[Any] = []
 
     def regroup(self, update: bytes | None) -> None:
         """The update names the channels."""
         if update is not None and (channels := tuple(update.split())) != self.channels:
             self.channels = channels
+            self.listener.follow()
+
+    def set_listener(self, listener: Any) -> None:
+        self.listener = listener
 
     def on_message(self, message: Any) -> None:
         if message == "fail":

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.loop.test_connection import Page, Process, Wire
+from ws4redis.hearing import OwnMessages
 from ws4redis.loop.connection import Connection
 from ws4redis.publication import Publication
-from ws4redis.subscriber import OwnMessages
 
 WATCHED = b"changes"
 

@@ -13,7 +13,7 @@ from ws4redis.publisher import RedisPublisher
 
 
 def _socket_options(connection):
-    with socket.socket(fileno=os.dup(connection._websocket._socket.fileno())) as connected:
+    with socket.socket(fileno=os.dup(connection.websocket._socket.fileno())) as connected:
         return [
             connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY),
             connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.listener import Listener
+from ws4redis.loop.own_listener import OwnListener
+from ws4redis.loop.ports import Shared, View
 from ws4redis.protocol.frames import CloseCode, message_frame
 from ws4redis.websocket import WebSocket
-
-if TYPE_CHECKING:
-    from ws4redis.loop.hub import Hub
-    from ws4redis.loop.pubsub import PubSub
-    from ws4redis.loop.runtime import Runtime
-    from ws4redis.subscriber import OwnMessages
 
 logger = logging.getLogger("django.request")
 
@@ -31,29 +26,6 @@ _UNAVAILABLE = (
 )
 
 
-class View(Protocol):
-    """What happens on a connection; called in a greenlet, one call at a time."""
-
-    @property
-    def channels(self) -> Sequence[bytes]:
-        """The Redis channels that are sent on to the browser."""
-
-    @property
-    def own_messages(self) -> OwnMessages | None:
-        """What the browser has published itself and shall not get back; None where it gets everything."""
-
-    @property
-    def groups_channel(self) -> bytes | None:
-        """Where Redis tells that the visitor's groups have changed; None where they do not matter."""
-
-    def regroup(self, update: bytes | None) -> None:
-        """Change ``channels`` as an update of the groups asks for; called by the loop, must not block."""
-
-    def on_message(self, message: str | bytes) -> None: ...
-
-    def on_close(self) -> None: ...
-
-
 class Heartbeat:
     """The text message that both sides send to show that they are alive."""
 
@@ -65,12 +37,9 @@ class Heartbeat:
         return message in self._forms
 
 
-class Loop(Protocol):
+class Loop(Shared, Protocol):
     """What a connection shares with the others of its process."""
 
-    runtime: Runtime
-    hub: Hub
-    pubsub: PubSub
     connections: set[Connection]
     heartbeat: Heartbeat | None
     #: ticks that a browser waits for Redis before it is refused
@@ -84,13 +53,17 @@ class Connection:
         accept_response: the HTTP answer that makes it a websocket, sent when Redis has confirmed the subscription.
     """
 
-    __slots__ = ("_busy", "_closing_for", "_inbox", "_listener", "_loop", "_silent", "_view", "_websocket")
+    __slots__ = ("_busy", "_closing_for", "_inbox", "_listener", "_loop", "_silent", "_view", "websocket")
 
     def __init__(self, loop: Loop, websocket: WebSocket, view: View, accept_response: bytes) -> None:
         self._loop = loop
-        self._websocket = websocket
+        self.websocket = websocket
         self._view = view
-        self._listener = Listener(loop, websocket, view, accept_response)
+        self._listener: Listener | OwnListener = (
+            Listener(loop, websocket, view, accept_response)
+            if view.source is None
+            else OwnListener(loop, websocket, view, view.source, accept_response)
+        )
         self._inbox: list[str | bytes] = []
         self._busy = False
         #: ticks since the browser gave a sign of life, since closing began
@@ -99,7 +72,7 @@ class Connection:
     def open(self) -> None:
         with self._loop.runtime.lock:
             self._loop.connections.add(self)
-            self._websocket.start(self)
+            self.websocket.start(self)
             self._listener.start()
 
     @property
@@ -112,7 +85,7 @@ class Connection:
     # from the browser
 
     def received(self, messages: list[str | bytes]) -> None:
-        if not self._websocket.open:
+        if not self.websocket.open:
             return
         self._silent = 0
         heartbeat = self._loop.heartbeat
@@ -124,7 +97,7 @@ class Connection:
         if messages:
             self._inbox += messages
             if self._busy:
-                self._websocket.pause()
+                self.websocket.pause()
             else:
                 self._busy = True
                 self._loop.runtime.spawn(self._handle)
@@ -158,10 +131,10 @@ class Connection:
     def _rest(self) -> None:
         """No message is being handled any more."""
         self._busy = False
-        if self._websocket.closed:
+        if self.websocket.closed:
             self._loop.runtime.spawn(self._say_goodbye)
         else:
-            self._websocket.resume()
+            self.websocket.resume()
 
     # leaving
 
@@ -170,11 +143,11 @@ class Connection:
         with self._loop.runtime.lock:
             self._listener.leave()
             if self.connected:
-                self._websocket.close(code, reason)
+                self.websocket.close(code, reason)
             else:
-                logger.info("websocket %x refused with 503: Redis has not confirmed it", id(self._websocket))
-                self._websocket.write(_UNAVAILABLE)
-                self._websocket.abort()
+                logger.info("websocket %x refused with 503: Redis has not confirmed it", id(self.websocket))
+                self.websocket.write(_UNAVAILABLE)
+                self.websocket.abort()
 
     def lost(self) -> None:
         self._listener.leave()
@@ -183,7 +156,7 @@ class Connection:
             self._loop.runtime.spawn(self._say_goodbye)
 
     def _say_goodbye(self) -> None:
-        websocket = self._websocket
+        websocket = self.websocket
         # not in lost(): logging takes a lock, for which the loop itself cannot wait
         logger.debug("websocket %x closed with %s %r", id(websocket), websocket.close_code, websocket.close_reason)
         try:
@@ -197,11 +170,11 @@ class Connection:
         """A second has gone by."""
         # while its messages are handled, the browser is not read
         self._silent = 0 if self._busy else self._silent + 1
-        self._websocket.quiet += 1
-        if not self._websocket.open:
+        self.websocket.quiet += 1
+        if not self.websocket.open:
             self._closing_for += 1
             if self._closing_for > _CLOSING_AT_MOST:
-                self._websocket.abort()
+                self.websocket.abort()
         elif not self.connected:
             if self._silent > self._loop.patience:
                 self.close(CloseCode.TRY_AGAIN_LATER)
@@ -209,10 +182,10 @@ class Connection:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
         else:
             if self._silent and self._silent % _PING_EVERY == 0:
-                self._websocket.ping()
-            if self._websocket.quiet >= _HEARTBEAT_AFTER:
+                self.websocket.ping()
+            if self.websocket.quiet >= _HEARTBEAT_AFTER:
                 self._beat()
 
     def _beat(self) -> None:
         if self._loop.heartbeat is not None:
-            self._websocket.write(self._loop.heartbeat.frame)
+            self.websocket.write(self._loop.heartbeat.frame)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
 from ws4redis.loop.hub import Bundle
+from ws4redis.protocol.frames import CloseCode
 from ws4redis.publication import payload_frame
 
 if TYPE_CHECKING:
-    from ws4redis.loop.connection import Loop, View
+    from ws4redis.loop.ports import Shared, View
     from ws4redis.loop.pubsub import Question
+    from ws4redis.publication import Publication
     from ws4redis.websocket import WebSocket
+
+logger = logging.getLogger("django.request")
 
 
 class Listener:
@@ -25,13 +33,17 @@ class Listener:
         accept_response: the HTTP answer that makes it a websocket.
     """
 
-    __slots__ = ("_accept_response", "_held", "_loop", "_question", "_view", "_watch", "_websocket")
+    __slots__ = ("_accept_response", "_asked", "_heard", "_held", "_loop", "_question", "_view", "_watch", "_websocket")
 
-    def __init__(self, loop: Loop, websocket: WebSocket, view: View, accept_response: bytes) -> None:
+    def __init__(self, loop: Shared, websocket: WebSocket, view: View, accept_response: bytes) -> None:
         self._loop = loop
         self._websocket = websocket
         self._view = view
         self._accept_response = accept_response
+        #: the channels joined; None once it has left
+        self._heard: tuple[bytes, ...] | None = ()
+        #: those among them whose last messages are awaited
+        self._asked: tuple[bytes, ...] = ()
         #: what was published while Redis is asked; None while it is not
         self._held: list[Bundle] | None = None
         self._question: Question | None = None
@@ -41,26 +53,31 @@ class Listener:
     def connected(self) -> bool:
         return not self._accept_response
 
-    # all of these are called under the lock
-
     def start(self) -> None:
-        loop, channels = self._loop, self._view.channels
+        """Called under the lock."""
+        self._view.set_listener(self)
         if self._watch is not None:
-            loop.pubsub.subscribe(loop.hub.join(self._watch, self._watched))
-        if channels or self._watch is not None:
-            self._listen(channels)
-        else:
-            self._catch_up((), ())
+            self._loop.pubsub.subscribe(self._loop.hub.join(self._watch, self._watched))
+        self._follow()
+        if self._question is None:
+            if self._watch is not None:
+                self._ask(())
+            else:
+                self._catch_up((), ())
 
     def leave(self) -> None:
+        """Called under the lock."""
+        self._view.set_listener(None)
+        if self._heard is None:
+            return
         if self._question is not None:
             self._question.cancel()
             self._question = None
-        loop = self._loop
-        empty = loop.hub.leave(self, self._view.channels)
+        empty = self._loop.hub.leave(self, self._heard)
+        self._heard = None
         if self._watch is not None:
-            empty += loop.hub.leave(self._watch, self._watched)
-        loop.pubsub.unsubscribe(empty)
+            empty += self._loop.hub.leave(self._watch, self._watched)
+        self._loop.pubsub.unsubscribe(empty)
 
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         if self._held is not None:
@@ -83,7 +100,12 @@ class Listener:
         if self._view.own_messages:
             self._view.own_messages.clear()
         if self._watch is not None and self._question is None:
-            self._listen(())
+            self._ask(())
+
+    def follow(self) -> None:
+        """The view's channels have changed."""
+        with self._loop.runtime.lock:
+            self._follow()
 
     # inside
 
@@ -91,51 +113,70 @@ class Listener:
     def _watched(self) -> Sequence[bytes]:
         return [self._view.groups_channel] if self._view.groups_channel else []
 
-    def _listen(self, channels: Sequence[bytes]) -> None:
-        """Subscribe to further channels, and read what was kept on them."""
+    def _follow(self) -> None:
+        if self._heard is None:
+            return
+        before, after = self._heard, self._view.channels
+        joined = [each for each in after if each not in before]
+        hub, pubsub = self._loop.hub, self._loop.pubsub
+        pubsub.unsubscribe(hub.leave(self, [each for each in before if each not in after]))
+        pubsub.subscribe(hub.join(self, joined))
+        self._heard = after
+        if joined:
+            self._ask(tuple(each for each in after if each in joined or each in self._asked))
+
+    def _ask(self, channels: tuple[bytes, ...]) -> None:
+        """Read what was kept; what is published meanwhile is held back."""
+        if self._question is not None:
+            self._question.cancel()
         if self._held is None:
             self._held = []
-        loop = self._loop
-        loop.pubsub.subscribe(loop.hub.join(self, channels))
-        self._question = loop.pubsub.fetch([*channels, *self._watched], partial(self._fetched, channels))
+        self._asked = channels
+        self._question = self._loop.pubsub.fetch([*channels, *self._watched], partial(self._fetched, channels))
 
     def _fetched(self, channels: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         self._question = None
-        if self._watch is not None and (joined := self._regroup(values[-1])):
-            self._listen([each for each in self._view.channels if each in joined or each in channels])
-        else:
+        if self._watch is not None:
+            self._view.regroup(values[-1])
+        if self._question is None:  # else there are more channels now, and all are asked again
+            self._asked = ()
             self._catch_up(channels, values)
 
     def _catch_up(self, channels: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Send what was kept, then what was published meanwhile, each once."""
-        current, own = self._view.channels, self._view.own_messages
-        held = [each for bundle in self._held or () for each in bundle.publications if each.channel in current]
-        self._held = None
+        response, self._accept_response = self._accept_response, b""
+        if response and self._view.send_kept is not None:
+            self._websocket.write(response)
+            self._loop.runtime.spawn(self._let_view_send_kept)
+            return
+        held = self._take_held()
         live = {(each.channel, each.payload) for each in held}
         kept = [
             payload_frame(value)
             for channel, value in zip(channels, values, strict=False)
-            if value is not None and channel in current and (channel, value) not in live
+            if value and channel in self._view.channels and (channel, value) not in live
         ]
-        if own:
-            held = own.others(held)
-        self._websocket.write(b"".join([self._accept_response, *kept, *(each.frame for each in held)]))
-        self._accept_response = b""
+        self._websocket.write(b"".join([response, *kept, *self._others(held)]))
+
+    def _let_view_send_kept(self) -> None:
+        send_kept = self._view.send_kept
+        assert send_kept is not None
+        if send_or_close(self._loop, self._websocket, partial(send_kept, self._websocket)):
+            with self._loop.runtime.lock:
+                self._websocket.write(b"".join(self._others(self._take_held())))
+
+    def _take_held(self) -> list[Publication]:
+        held, self._held = self._held or (), None
+        return [each for bundle in held for each in bundle.publications if each.channel in self._view.channels]
+
+    def _others(self, publications: list[Publication]) -> list[bytes]:
+        own = self._view.own_messages
+        return [each.frame for each in (own.others(publications) if own else publications)]
 
     def _groups_changed(self, update: bytes) -> None:
         # an answer that is on its way brings the same
-        if self._question is None and (joined := self._regroup(update)):
-            self._listen(joined)
-
-    def _regroup(self, update: bytes | None) -> list[bytes]:
-        """Leave what the view no longer hears; returns what it hears anew."""
-        before = self._view.channels
-        self._view.regroup(update)
-        after = self._view.channels
-        if after is before:
-            return []
-        self._loop.pubsub.unsubscribe(self._loop.hub.leave(self, [each for each in before if each not in after]))
-        return [each for each in after if each not in before]
+        if self._question is None:
+            self._view.regroup(update)
 
 
 class Watch:
@@ -148,3 +189,20 @@ class Watch:
 
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         self._callback(bundles[-1].publications[-1].payload)
+
+
+def send_or_close(loop: Shared, websocket: WebSocket, send: Callable[[], None]) -> bool:
+    """Call code of the site's; whether it worked."""
+    try:
+        send()
+        return True
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        code, reason = CloseCode.TRY_AGAIN_LATER, "Redis is not available"
+        if websocket.open:
+            logger.warning("a subscriber cannot read from Redis, its websocket is closed: %s", error)
+    except Exception:
+        code, reason = CloseCode.INTERNAL_ERROR, "server error"
+        logger.exception("a subscriber failed")
+    with loop.runtime.lock:
+        websocket.close(code, reason)
+    return False

@@ -15,6 +15,7 @@ from ws4redis.loop.hub import Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.runtime import Runtime
 from ws4redis.protocol.frames import CloseCode
+from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("ws4redis")
 
@@ -40,6 +41,11 @@ class LoopProcess:
     def start(self) -> None:
         self.pubsub.start()
         self.runtime.spawn(self._tick)
+
+    @property
+    def websockets(self) -> set[WebSocket]:
+        """Those that are open."""
+        return {connection.websocket for connection in self.connections if connection.connected}
 
     def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
         """Close all websockets."""

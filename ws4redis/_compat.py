@@ -1,0 +1,11 @@
+"""A name of django-websocket-redis."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+
+def is_authenticated(request: HttpRequest | None) -> bool:
+    """Whether somebody has logged in; False, too, where nobody could."""
+    user = getattr(request, "user", None)
+    return bool(user and user.is_authenticated)

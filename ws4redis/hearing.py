@@ -1,0 +1,93 @@
+"""What one browser hears, as its subscriber knows it: the channels, and what it has said itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from ws4redis.publication import Publication
+
+
+class Follower(Protocol):
+    def follow(self) -> None:
+        """The names have changed."""
+
+
+class Subscriptions:
+    """Which channels a browser hears; the part of redis-py's ``PubSub`` that makes sense where the loop listens."""
+
+    __slots__ = ("listener", "names")
+
+    def __init__(self) -> None:
+        self.names: tuple[bytes, ...] = ()
+        #: who must be told of a change; set by the loop
+        self.listener: Follower | None = None
+
+    @property
+    def channels(self) -> dict[bytes, None]:
+        return dict.fromkeys(self.names)
+
+    def subscribe(self, *names: str | bytes) -> None:
+        self.replace((*self.names, *map(_encoded, names)))
+
+    def unsubscribe(self, *names: str | bytes) -> None:
+        """Without names: from all."""
+        left = set(map(_encoded, names)) if names else set(self.names)
+        self.replace(name for name in self.names if name not in left)
+
+    def replace(self, names: Iterable[bytes]) -> None:
+        before, self.names = self.names, tuple(dict.fromkeys(names))
+        if self.listener is not None and before != self.names:
+            self.listener.follow()
+
+    def psubscribe(self, *patterns: Any, **handlers: Any) -> None:
+        raise NotImplementedError(
+            "The loop listens to channels, not to patterns. A subscriber that overrides parse_response() has a Redis "
+            "connection of its own, where patterns work."
+        )
+
+
+def _encoded(name: str | bytes) -> bytes:
+    return name.encode() if isinstance(name, str) else name
+
+
+class OwnMessages:
+    """What a browser has published and not yet got back; each return is swallowed once.
+
+    Compared by content, for Redis carries no sender. Of two equal messages, one's own and somebody else's, one arrives:
+    which of the two nobody can tell.
+    """
+
+    __slots__ = ("_counts", "_lock")
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[bytes, bytes], int] = {}
+        # what is said and what is heard may be threads of their own
+        self._lock = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def expect(self, channel: bytes, payload: bytes) -> None:
+        key = (channel, payload)
+        with self._lock:
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def forget(self, channel: bytes, payload: bytes) -> bool:
+        """One return less is expected; False where none was."""
+        key = (channel, payload)
+        with self._lock:
+            count = self._counts.get(key, 0)
+            if count > 1:
+                self._counts[key] = count - 1
+            else:
+                self._counts.pop(key, None)
+        return count > 0
+
+    def others(self, publications: Iterable[Publication]) -> list[Publication]:
+        """The publications without the own ones."""
+        return [each for each in publications if not self.forget(each.channel, each.payload)]
+
+    def clear(self) -> None:
+        self._counts.clear()

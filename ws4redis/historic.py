@@ -1,0 +1,44 @@
+"""Names of django-websocket-redis that have no meaning here: whoever uses one is told what to use instead."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Historic(NamedTuple):
+    """A name that modules still offer.
+
+    Args:
+        instead: what to use.
+        find: returns what the name stands for now; None where it stands for nothing.
+    """
+
+    instead: str
+    find: Callable[[], Any] | None = None
+
+
+def historic_names(module: str, names: dict[str, Historic]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module (PEP 562)."""
+
+    def get(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        instead, find = names[name]
+        text = f"{module}.{name} is a name of django-websocket-redis; use {instead}"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return find() if find is not None else _Nothing(text)
+
+    return get
+
+
+class _Nothing:
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(self._text)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(self._text)

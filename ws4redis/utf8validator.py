@@ -1,0 +1,5 @@
+"""A name of django-websocket-redis."""
+
+from ws4redis.historic import Historic, historic_names
+
+__getattr__ = historic_names(__name__, {"Utf8Validator": Historic("codecs.getincrementaldecoder('utf-8')")})
