@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from ws4redis.publication import Publication, payload_frame
+from ws4redis.protocol.deflate import Deflater, Options
+from ws4redis.publication import Bundle, Publication
 
 # payload, first byte of its frame: 0x81 is text, 0x82 is binary
 KINDS = [
@@ -21,10 +24,9 @@ KINDS = [
 
 @pytest.mark.parametrize(("payload", "first"), KINDS)
 def test_utf8_travels_as_text_and_the_rest_as_binary(payload: bytes, first: int) -> None:
-    frame = payload_frame(payload)
+    frame = Publication(b"broadcast:a", payload).frame
     assert frame[0] == first
     assert frame.endswith(payload)
-    assert Publication(b"broadcast:a", payload).frame == frame
 
 
 # payload size, header
@@ -39,9 +41,19 @@ HEADERS = [
 
 @pytest.mark.parametrize(("size", "header"), HEADERS)
 def test_the_frame_is_whole_and_not_masked(size: int, header: bytes) -> None:
-    assert payload_frame(b"x" * size) == header + b"x" * size
+    assert Publication(b"broadcast:a", b"x" * size).frame == header + b"x" * size
 
 
 def test_the_frame_is_built_once() -> None:
     publication = Publication(b"broadcast:a", b"hello")
     assert publication.frame is publication.frame
+
+
+@pytest.mark.parametrize("kind", [Publication, lambda channel, payload: Bundle([Publication(channel, payload)])])
+def test_who_shares_a_compression_shares_the_frame(kind: Any) -> None:
+    publication = kind(b"broadcast:a", b"hello" * 1000)
+    one, other = (Deflater(bits, Options(), shared=True) for bits in (15, 9))
+    assert publication.compressed(one) is publication.compressed(one)
+    assert publication.compressed(other) is not publication.compressed(one)
+    own = Deflater(15, Options(context_takeover=True), shared=False)
+    assert len(publication.compressed(own)) > len(publication.compressed(own)), "the second refers to the first"

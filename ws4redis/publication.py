@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
+from ws4redis.protocol.deflate import Deflater
 from ws4redis.protocol.frames import Opcode, serialize
 
 
 class Publication:
-    """What Redis carried: the channel's name and the message, both bytes.
+    """What Redis carried: the channel's name and the message, both bytes."""
 
-    Redis carries no opcode: a payload that is valid UTF-8 travels on as text, any other as binary.
-    """
-
-    __slots__ = ("_frame", "channel", "payload")
+    __slots__ = ("_compressed", "_frame", "channel", "payload")
 
     def __init__(self, channel: bytes, payload: bytes) -> None:
         self.channel = channel
         self.payload = payload
         self._frame: bytes | None = None
+        self._compressed: dict[Deflater, bytes] | None = None
 
     @property
     def frame(self) -> bytes:
         """The websocket frame, the same bytes for every browser (a server's frames carry no mask), built once."""
         if self._frame is None:
-            self._frame = payload_frame(self.payload)
+            self._frame = serialize(opcode_of(self.payload), self.payload)
         return self._frame
 
+    def compressed(self, deflater: Deflater) -> bytes:
+        """The frame for browsers with this compression; built once where they share it."""
+        if not deflater.shared:
+            return deflater.frame(opcode_of(self.payload), self.payload)
+        if self._compressed is None:
+            self._compressed = {}
+        frame = self._compressed.get(deflater)
+        if frame is None:
+            frame = self._compressed[deflater] = deflater.frame(opcode_of(self.payload), self.payload)
+        return frame
 
-def payload_frame(payload: bytes) -> bytes:
-    return serialize(Opcode.TEXT if _is_text(payload) else Opcode.BINARY, payload)
+
+class Bundle:
+    """What one batch brought for one channel."""
+
+    def __init__(self, publications: list[Publication]) -> None:
+        self.publications = publications
+        self._compressed: dict[Deflater, bytes] = {}
+
+    @cached_property
+    def frames(self) -> bytes:
+        """All frames in one piece, the same for every member."""
+        return b"".join([each.frame for each in self.publications])
+
+    def compressed(self, deflater: Deflater) -> bytes:
+        if not deflater.shared:
+            return b"".join([each.compressed(deflater) for each in self.publications])
+        frames = self._compressed.get(deflater)
+        if frames is None:
+            frames = self._compressed[deflater] = b"".join([each.compressed(deflater) for each in self.publications])
+        return frames
 
 
-def _is_text(payload: bytes) -> bool:
+def opcode_of(payload: bytes) -> Opcode:
+    """Redis carries no opcode: what is valid UTF-8 travels on as text, all else as binary."""
     if payload.isascii():
-        return True
+        return Opcode.TEXT
     try:
         payload.decode()
     except UnicodeDecodeError:
-        return False
-    return True
+        return Opcode.BINARY
+    return Opcode.TEXT

@@ -63,6 +63,21 @@ def _connection(value: Any) -> bool:
     return isinstance(value, dict) or callable(value) or (isinstance(value, str) and ("://" in value or "." in value))
 
 
+#: what each of deflate's options accepts
+_DEFLATE_RANGES = {
+    "context_takeover": (False, True),
+    "window_bits": range(9, 16),
+    "threshold": range(1 << 31),
+    "level": range(1, 10),
+}
+
+
+def _deflate(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(each in _DEFLATE_RANGES.get(name, ()) for name, each in value.items())
+    return isinstance(value, bool)
+
+
 _HOOK = "None, a callable or the dotted path of one"
 
 SETTINGS: dict[str, Setting] = {
@@ -111,6 +126,12 @@ SETTINGS: dict[str, Setting] = {
         _names_or_hook,
         "None, a list of names by preference, a callable or the dotted path of one",
         "Which of the subprotocols that a browser offers is chosen.",
+    ),
+    "WS4REDIS_DEFLATE": Setting(
+        False,
+        _deflate,
+        f"True, False or a dict of {', '.join(_DEFLATE_RANGES)} (see RFC 7692)",
+        "Compress messages for browsers that can (permessage-deflate).",
     ),
     "WS4REDIS_MAX_MESSAGE_SIZE": Setting(
         1 << 20, _positive_int, "a number of bytes", "The largest message that a browser may send, inclusive."

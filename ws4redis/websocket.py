@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ws4redis.exceptions import WebSocketError
 from ws4redis.historic import Historic, historic_names
 from ws4redis.loop.outbox import Outbox, OutboxFull
-from ws4redis.protocol.frames import CloseCode, message_frame
+from ws4redis.protocol.deflate import Agreement, Deflater, Inflater, Options
+from ws4redis.protocol.frames import CloseCode, Opcode, serialize
 from ws4redis.protocol.server import ServerProtocol, State
-from ws4redis.publication import payload_frame
+from ws4redis.publication import opcode_of
 
 if TYPE_CHECKING:
     from ws4redis.loop.runtime import Runtime, Watcher
@@ -78,6 +79,7 @@ class WebSocket:
         "_socket",
         "_writer",
         "closed",
+        "deflater",
         "open",
         "quiet",
     )
@@ -98,6 +100,8 @@ class WebSocket:
         self.open = True
         #: the descriptor is closed
         self.closed = False
+        #: compresses what is sent, where the browser has agreed
+        self.deflater: Deflater | None = None
         #: ticks since anything was written, counted by the owner
         self.quiet = 0
 
@@ -108,6 +112,11 @@ class WebSocket:
     @property
     def close_reason(self) -> str:
         return self._protocol.close_reason
+
+    def compress(self, agreement: Agreement, options: Options) -> None:
+        """From the first message on."""
+        self._protocol.inflater = Inflater(agreement.client_context_takeover)
+        self.deflater = Deflater.for_agreement(agreement, options)
 
     def start(self, owner: Owner) -> None:
         """From now on ``owner`` is told."""
@@ -138,14 +147,14 @@ class WebSocket:
         Raises:
             WebSocketError: the websocket is closed.
         """
-        if isinstance(message, str):
-            frame = message_frame(message.encode() if binary else message)
-        else:
-            frame = message_frame(bytes(message)) if binary else payload_frame(bytes(message))
+        payload = message.encode() if isinstance(message, str) else bytes(message)
+        opcode = Opcode.BINARY if binary else Opcode.TEXT if isinstance(message, str) else opcode_of(payload)
         with self._runtime.lock:
             if not self.open:
                 raise WebSocketError("the websocket is closed")
-            self._transmit(frame)
+            self._transmit(
+                serialize(opcode, payload) if self.deflater is None else self.deflater.frame(opcode, payload)
+            )
 
     def get_file_descriptor(self) -> int:
         return self._socket.fileno()

@@ -31,6 +31,7 @@ from ws4redis.loop.connection import Connection
 from ws4redis.loop.ports import View
 from ws4redis.loop.process import LoopProcess, loop_process
 from ws4redis.loop.runtime import Runtime
+from ws4redis.protocol.deflate import Options, agree
 from ws4redis.protocol.handshake import Handshake, accept_response, read_handshake, select_subprotocol
 from ws4redis.redis_store import RedisMessage
 from ws4redis.refusals import refusal_for
@@ -107,7 +108,8 @@ class WebsocketWSGIServer:
             view.on_close()
             return self._refuse(error, environ, start_response)
         logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
-        self.park(websocket, view, accept_response(handshake.key, subprotocol))
+        extensions = _compress(websocket, handshake)
+        self.park(websocket, view, accept_response(handshake.key, subprotocol, extensions))
         return []
 
     def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
@@ -223,6 +225,19 @@ def _subscriber_class() -> type[RedisSubscriber]:
 
 def _handshake(environ: Environ) -> Handshake:
     return read_handshake(environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"], _headers(environ))
+
+
+def _compress(websocket: WebSocket, handshake: Handshake) -> str | None:
+    """Agree on compression, where the browser offers it and the site wants it; returns the response's header."""
+    wanted = settings.WS4REDIS_DEFLATE
+    if not wanted or not handshake.extensions:
+        return None
+    options = Options() if wanted is True else Options(**wanted)
+    agreement = agree(handshake.extensions, options)
+    if agreement is None:
+        return None
+    websocket.compress(agreement, options)
+    return agreement.response
 
 
 def _headers(environ: Environ) -> dict[str, str]:

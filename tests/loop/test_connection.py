@@ -21,7 +21,7 @@ class Wire:
     def __init__(self) -> None:
         self.open, self.closed, self.told, self.quiet = True, False, [], 0
 
-    close_code, close_reason = 1000, ""
+    close_code, close_reason, deflater = 1000, "", None
 
     def start(self, owner: Any) -> None:
         self.told.append("start")

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from ws4redis.loop.hub import Bundle, Hub
+from ws4redis.loop.hub import Hub
+from ws4redis.publication import Bundle
 from ws4redis.publication import Publication
 
 

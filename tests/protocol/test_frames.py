@@ -58,17 +58,17 @@ def test_message_frame(message, expected):
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (header(0x1, 5), FrameHeader(True, Opcode.TEXT, 5, MASK, 6)),
-        (header(0x1, 3, fin=False), FrameHeader(False, Opcode.TEXT, 3, MASK, 6)),
-        (header(0x0, 0), FrameHeader(True, Opcode.CONTINUATION, 0, MASK, 6)),
-        (header(0x2, 125), FrameHeader(True, Opcode.BINARY, 125, MASK, 6)),
-        (header(0x2, 126), FrameHeader(True, Opcode.BINARY, 126, MASK, 8)),
-        (header(0x2, 65535), FrameHeader(True, Opcode.BINARY, 65535, MASK, 8)),
-        (header(0x2, 65536), FrameHeader(True, Opcode.BINARY, 65536, MASK, 14)),
-        (header(0x2, (1 << 63) - 1), FrameHeader(True, Opcode.BINARY, (1 << 63) - 1, MASK, 14)),
-        (header(0x8, 125), FrameHeader(True, Opcode.CLOSE, 125, MASK, 6)),
-        (header(0x9, 0), FrameHeader(True, Opcode.PING, 0, MASK, 6)),
-        (header(0xA, 1), FrameHeader(True, Opcode.PONG, 1, MASK, 6)),
+        (header(0x1, 5), FrameHeader(True, False, Opcode.TEXT, 5, MASK, 6)),
+        (header(0x1, 3, fin=False), FrameHeader(False, False, Opcode.TEXT, 3, MASK, 6)),
+        (header(0x0, 0), FrameHeader(True, False, Opcode.CONTINUATION, 0, MASK, 6)),
+        (header(0x2, 125), FrameHeader(True, False, Opcode.BINARY, 125, MASK, 6)),
+        (header(0x2, 126), FrameHeader(True, False, Opcode.BINARY, 126, MASK, 8)),
+        (header(0x2, 65535), FrameHeader(True, False, Opcode.BINARY, 65535, MASK, 8)),
+        (header(0x2, 65536), FrameHeader(True, False, Opcode.BINARY, 65536, MASK, 14)),
+        (header(0x2, (1 << 63) - 1), FrameHeader(True, False, Opcode.BINARY, (1 << 63) - 1, MASK, 14)),
+        (header(0x8, 125), FrameHeader(True, False, Opcode.CLOSE, 125, MASK, 6)),
+        (header(0x9, 0), FrameHeader(True, False, Opcode.PING, 0, MASK, 6)),
+        (header(0xA, 1), FrameHeader(True, False, Opcode.PONG, 1, MASK, 6)),
     ],
 )
 def test_parse_header(data, expected):

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 from typing import Protocol
 
-from ws4redis.publication import Publication
+from ws4redis.publication import Bundle, Publication
 
 #: after so many members of a fan-out the others may run
 _PAUSE_EVERY = 256
-
-
-class Bundle:
-    """What one batch brought for one channel."""
-
-    def __init__(self, publications: list[Publication]) -> None:
-        self.publications = publications
-
-    @cached_property
-    def frames(self) -> bytes:
-        """All frames in one piece, the same for every member."""
-        return b"".join([each.frame for each in self.publications])
 
 
 class Member(Protocol):

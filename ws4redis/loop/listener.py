@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ws4redis.loop.hub import Bundle
 from ws4redis.protocol.frames import CloseCode
-from ws4redis.publication import payload_frame
+from ws4redis.publication import Bundle, Publication
 
 if TYPE_CHECKING:
     from ws4redis.loop.ports import Shared, View
     from ws4redis.loop.pubsub import Question
-    from ws4redis.publication import Publication
     from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("django.request")
@@ -83,9 +81,11 @@ class Listener:
         if self._held is not None:
             self._held += bundles
             return
-        own = self._view.own_messages
+        own, deflater = self._view.own_messages, self._websocket.deflater
         if own:
-            data = b"".join([each.frame for bundle in bundles for each in own.others(bundle.publications)])
+            bundles = [Bundle(own.others(bundle.publications)) for bundle in bundles]
+        if deflater is not None:
+            data = b"".join([bundle.compressed(deflater) for bundle in bundles])
         elif len(bundles) == 1:
             data = bundles[0].frames
         else:
@@ -152,7 +152,7 @@ class Listener:
         held = self._take_held()
         live = {(each.channel, each.payload) for each in held}
         kept = [
-            payload_frame(value)
+            self._frame(Publication(channel, value))
             for channel, value in zip(channels, values, strict=False)
             if value and channel in self._view.channels and (channel, value) not in live
         ]
@@ -171,7 +171,11 @@ class Listener:
 
     def _others(self, publications: list[Publication]) -> list[bytes]:
         own = self._view.own_messages
-        return [each.frame for each in (own.others(publications) if own else publications)]
+        return [self._frame(each) for each in (own.others(publications) if own else publications)]
+
+    def _frame(self, publication: Publication) -> bytes:
+        deflater = self._websocket.deflater
+        return publication.frame if deflater is None else publication.compressed(deflater)
 
     def _groups_changed(self, update: bytes) -> None:
         # an answer that is on its way brings the same

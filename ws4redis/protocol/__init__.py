@@ -3,6 +3,7 @@
 errors      what is wrong with a handshake (an HTTP status) or with a frame (a close code)
 speedups    masking, in C where wsaccel is installed
 frames      one frame: opcodes, close codes, parse and serialize
+deflate     permessage-deflate (RFC 7692)
 server      ServerProtocol: one websocket; answers pings and closes by itself
 handshake   request headers -> the 101 response, or a refusal
 

@@ -52,6 +52,7 @@ class CloseCode(IntEnum):
 
 class FrameHeader(NamedTuple):
     fin: bool
+    compressed: bool
     opcode: Opcode
     length: int
     mask: bytes
@@ -65,11 +66,15 @@ MAX_REASON_BYTES = MAX_CONTROL_BYTES - 2
 
 FIN_BIT = 0x80
 RESERVED_BITS = 0x70
+#: RSV1 of a message's first frame: the message is compressed (RFC 7692, section 6).
+COMPRESSED_BIT = 0x40
 OPCODE_BITS = 0x0F
 MASK_BIT = 0x80
 LENGTH_BITS = 0x7F
 MASK_BYTES = 4
 
+#: A message begins with one of these.
+FIRST_OPCODES = (Opcode.TEXT, Opcode.BINARY)
 OPCODES: dict[int, Opcode] = {int(opcode): opcode for opcode in Opcode}
 #: 1005 and 1006 say what was *not* received, so they are never on the wire (RFC 6455, section 7.4.1).
 WIRE_CODES = frozenset(CloseCode) - {CloseCode.NO_STATUS, CloseCode.ABNORMAL}
@@ -96,12 +101,15 @@ def message_frame(message: str | bytes) -> bytes:
     return serialize(Opcode.BINARY, message)
 
 
-def parse_header(data: bytes, start: int = 0) -> FrameHeader | None:
-    """Read the header of a client's frame at ``start``; None while bytes of it are missing."""
+def parse_header(data: bytes, start: int = 0, deflate: bool = False) -> FrameHeader | None:
+    """Read the header of a client's frame at ``start``; None while bytes of it are missing.
+
+    ``deflate`` tells whether permessage-deflate was agreed on.
+    """
     available = len(data) - start
     if not available:
         return None
-    fin, opcode = _parse_first_byte(data[start])
+    fin, compressed, opcode = _parse_first_byte(data[start], deflate)
     if available < 2:
         return None
     length = _parse_second_byte(data[start + 1], opcode)
@@ -116,11 +124,12 @@ def parse_header(data: bytes, start: int = 0) -> FrameHeader | None:
     payload_start = mask_start + MASK_BYTES
     if len(data) < payload_start:
         return None
-    return FrameHeader(fin, opcode, length, data[mask_start:payload_start], payload_start)
+    return FrameHeader(fin, compressed, opcode, length, data[mask_start:payload_start], payload_start)
 
 
-def _parse_first_byte(byte: int) -> tuple[bool, Opcode]:
-    if byte & RESERVED_BITS:
+def _parse_first_byte(byte: int, deflate: bool) -> tuple[bool, bool, Opcode]:
+    compressed = deflate and bool(byte & COMPRESSED_BIT) and byte & OPCODE_BITS in FIRST_OPCODES
+    if byte & RESERVED_BITS and (not compressed or byte & RESERVED_BITS != COMPRESSED_BIT):
         raise ProtocolError(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
     opcode = OPCODES.get(byte & OPCODE_BITS)
     if opcode is None:
@@ -128,7 +137,7 @@ def _parse_first_byte(byte: int) -> tuple[bool, Opcode]:
     fin = bool(byte & FIN_BIT)
     if opcode >= Opcode.CLOSE and not fin:
         raise ProtocolError(CloseCode.PROTOCOL_ERROR, "control frame is fragmented")
-    return fin, opcode
+    return fin, compressed, opcode
 
 
 def _parse_second_byte(byte: int, opcode: Opcode) -> int:

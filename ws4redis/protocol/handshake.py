@@ -31,6 +31,8 @@ class Handshake(NamedTuple):
 
     key: str
     subprotocols: tuple[str, ...]
+    #: what Sec-WebSocket-Extensions offers, as it came
+    extensions: str = ""
 
 
 def read_handshake(method: str, http_version: str, headers: Mapping[str, str]) -> Handshake:
@@ -38,7 +40,7 @@ def read_handshake(method: str, http_version: str, headers: Mapping[str, str]) -
     check_request_line(method, http_version)
     check_upgrade(headers)
     check_version(headers)
-    return Handshake(read_key(headers), read_subprotocols(headers))
+    return Handshake(read_key(headers), read_subprotocols(headers), headers.get("sec-websocket-extensions", ""))
 
 
 def check_request_line(method: str, http_version: str) -> None:
@@ -126,7 +128,7 @@ def check_offered(name: str | None, offered: Sequence[str]) -> str | None:
     return name
 
 
-def accept_response(key: str, subprotocol: str | None = None) -> bytes:
+def accept_response(key: str, subprotocol: str | None = None, extensions: str | None = None) -> bytes:
     """Build the whole HTTP response that opens the websocket."""
     lines = [
         "HTTP/1.1 101 Switching Protocols",
@@ -136,4 +138,6 @@ def accept_response(key: str, subprotocol: str | None = None) -> bytes:
     ]
     if subprotocol is not None:
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+    if extensions is not None:
+        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
     return "\r\n".join([*lines, "", ""]).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from enum import IntEnum
 
+from ws4redis.protocol.deflate import Inflater
 from ws4redis.protocol.errors import ProtocolError
 from ws4redis.protocol.frames import (
     MAX_CONTROL_BYTES,
@@ -22,6 +23,10 @@ __all__ = ["MAX_MESSAGE_BYTES", "ServerProtocol", "State"]
 
 #: The largest message that is taken unless told otherwise, in bytes, over all its fragments.
 MAX_MESSAGE_BYTES = 1 << 20
+
+#: Of how many frames a message may be: so many, and one more for each so many bytes that are allowed.
+MIN_FRAGMENTS = 1024
+FRAGMENT_BYTES = 16
 
 #: The first byte of a text and of a binary message that are one frame.
 WHOLE_TEXT = 0x81
@@ -51,11 +56,15 @@ class IncomingMessage:
     Its fragments are joined in one bytearray, so that neither their number nor the number of reads costs memory.
     """
 
-    __slots__ = ("decoder", "fin", "is_text", "mask", "payload", "remaining")
+    __slots__ = ("decoder", "fin", "fragments", "inflater", "is_text", "mask", "payload", "received", "remaining")
 
-    def __init__(self, is_text: bool) -> None:
+    def __init__(self, is_text: bool, inflater: Inflater | None) -> None:
         self.is_text = is_text
+        #: where it is compressed
+        self.inflater = inflater
         self.payload = bytearray()
+        #: the bytes that its frames announce, as they are sent, and how many frames there are
+        self.received = self.fragments = 0
         self.decoder: codecs.IncrementalDecoder | None = None
         self.fin = False
         self.mask = b""
@@ -70,11 +79,15 @@ class IncomingMessage:
         self.mask = header.mask
         self.remaining = header.length
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes, max_size: int) -> None:
         """Take the next bytes of the current frame, still masked."""
         part = apply_mask(data, self.mask)
+        self.skip(len(data))
+        if self.inflater is not None:
+            part = self.inflater.feed(part, max_size - len(self.payload))
+            if self.is_complete:
+                part += self.inflater.end(max_size - len(self.payload) - len(part))
         self.payload += part
-        self.skip(len(part))
         if self.is_text and not self.is_complete:
             self._check_text(part)
 
@@ -105,6 +118,8 @@ class IncomingMessage:
 class ServerProtocol:
     """One websocket, from the 101 response to its end.
 
+    ``inflater`` is set where permessage-deflate was agreed on.
+
     Whoever owns the descriptor must
 
     * give what was read to ``receive_data``, or call ``receive_eof``, and handle the messages that it returns;
@@ -119,6 +134,7 @@ class ServerProtocol:
         "_unparsed",
         "close_code",
         "close_reason",
+        "inflater",
         "max_message_size",
         "peer_closed",
         "state",
@@ -130,6 +146,7 @@ class ServerProtocol:
         self.close_code: int | None = None
         self.close_reason = ""
         self.peer_closed = False
+        self.inflater: Inflater | None = None
         # The beginning of a header, or of a control frame: never more than 130 bytes.
         self._unparsed = b""
         self._message: IncomingMessage | None = None
@@ -209,7 +226,7 @@ class ServerProtocol:
 
     def _parse_frame(self, data: bytes, start: int, messages: list[str | bytes]) -> int:
         """Handle the frame at ``start``, as far as it is here; return where the next bytes are."""
-        header = parse_header(data, start)
+        header = parse_header(data, start, self.inflater is not None)
         if header is None:
             return self._wait(data, start)
         if header.opcode < Opcode.CLOSE:
@@ -225,29 +242,43 @@ class ServerProtocol:
         return len(data)
 
     def _begin_frame(self, header: FrameHeader) -> IncomingMessage:
-        message = self._message_of(header.opcode)
-        size = len(message.payload) + header.length
+        message = self._message_of(header)
+        message.received += header.length
+        message.fragments += 1
         # Beside the close frame nothing is kept any more, so that its sender need not be cut off for a long one.
-        if size > self.max_message_size and self.state is State.OPEN:
-            raise ProtocolError(CloseCode.MESSAGE_TOO_BIG, f"message is larger than {self.max_message_size} bytes")
+        if self.state is State.OPEN:
+            self._check_bounds(message)
         message.begin_frame(header)
         self._message = message
         return message
 
-    def _message_of(self, opcode: Opcode) -> IncomingMessage:
+    def _check_bounds(self, message: IncomingMessage) -> None:
+        limit = self.max_message_size
+        # What cannot be compressed gets a little larger by it.
+        most = limit if message.inflater is None else limit + limit // 64 + 1024
+        if message.received > most:
+            raise ProtocolError(CloseCode.MESSAGE_TOO_BIG, f"message is larger than {limit} bytes")
+        if message.fragments > MIN_FRAGMENTS + limit // FRAGMENT_BYTES:
+            raise ProtocolError(CloseCode.POLICY_VIOLATION, "message has too many fragments")
+
+    def _message_of(self, header: FrameHeader) -> IncomingMessage:
         """The message to which a frame belongs (RFC 6455, section 5.4)."""
+        opcode = header.opcode
         if opcode is Opcode.CONTINUATION:
             if self._message is None:
                 raise ProtocolError(CloseCode.PROTOCOL_ERROR, "continuation frame continues nothing")
             return self._message
         if self._message is not None:
             raise ProtocolError(CloseCode.PROTOCOL_ERROR, "new message begins inside a fragmented one")
-        return IncomingMessage(opcode is Opcode.TEXT)
+        if header.compressed:
+            assert self.inflater is not None
+            self.inflater.begin()
+        return IncomingMessage(opcode is Opcode.TEXT, self.inflater if header.compressed else None)
 
     def _parse_payload(self, message: IncomingMessage, data: bytes, start: int, messages: list[str | bytes]) -> int:
         end = min(start + message.remaining, len(data))
         if self.state is State.OPEN:
-            message.add(data[start:end])
+            message.add(data[start:end], self.max_message_size)
         else:
             message.skip(end - start)
         if message.is_complete:
