@@ -198,6 +198,20 @@ def test_what_is_no_path_is_not_imported() -> None:
         assert checks() == []
 
 
+BOUNDS: list[tuple[dict[str, Any], list[str]]] = [
+    ({"WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS": 10}, ["ws4redis.E004"]),
+    ({"WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS": 10, "WS4REDIS_TRUSTED_PROXIES": []}, []),
+    ({"WS4REDIS_OUTBOX_SIZE": (4 << 20) - 1}, ["ws4redis.W002"]),
+    ({"WS4REDIS_OUTBOX_SIZE": "many"}, ["ws4redis.E002"]),
+]
+
+
+@pytest.mark.parametrize(("settings", "ids"), BOUNDS)
+def test_bounds_that_do_not_go_together(settings: dict[str, Any], ids: list[str]) -> None:
+    with override_settings(**settings):
+        assert [each.id for each in checks()] == ids
+
+
 def test_w001_names_a_misspelt_setting_and_what_was_meant() -> None:
     with override_settings(WS4REDIS_ALOWED_CHANNELS="x"):
         [warning] = [each for each in run_checks(tags=["ws4redis"]) if each.id == "ws4redis.W001"]

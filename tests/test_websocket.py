@@ -74,7 +74,10 @@ class Owner:
         self.losses = 0
         self.then: Callable[[], object] = lambda: None
 
-    def received(self, messages: list[str | bytes]) -> None:
+    def drained(self) -> None:
+        pass
+
+    def received(self, messages: list[str | bytes], size: int) -> None:
         assert not self.losses, "nothing follows after lost()"
         self.messages += messages
         if messages:

@@ -64,6 +64,21 @@ def check_dotted_paths(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register("ws4redis")
+def check_bounds(**kwargs: Any) -> list[CheckMessage]:
+    problems: list[CheckMessage] = []
+    if settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS is not None and settings.WS4REDIS_TRUSTED_PROXIES is None:
+        hint = "Set WS4REDIS_TRUSTED_PROXIES to the proxies in front of uWSGI, or to [] where there are none."
+        text = "WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS would count all visitors of a proxy as one."
+        problems.append(Error(text, hint=hint, id="ws4redis.E004"))
+    sizes = settings.WS4REDIS_OUTBOX_SIZE, settings.WS4REDIS_MAX_MESSAGE_SIZE
+    if all(isinstance(each, int) for each in sizes) and sizes[0] < 4 * sizes[1]:
+        hint = "Make WS4REDIS_OUTBOX_SIZE at least four times WS4REDIS_MAX_MESSAGE_SIZE."
+        text = "A few large messages at once would close browsers that are not slow."
+        problems.append(Warning(text, hint=hint, id="ws4redis.W002"))
+    return problems
+
+
+@register("ws4redis")
 def check_names(**kwargs: Any) -> list[CheckMessage]:
     """A misspelt hook would leave the door open."""
     unknown = [name for name in dir(django_settings) if name.startswith(_PREFIX) and name not in settings.SETTINGS]
@@ -80,5 +95,7 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
 def all_problems() -> list[CheckMessage]:
     """For a server's start, where nobody runs ``manage.py check``."""
     return [
-        problem for check in (check_predecessor, check_values, check_dotted_paths, check_names) for problem in check()
+        problem
+        for check in (check_predecessor, check_values, check_dotted_paths, check_bounds, check_names)
+        for problem in check()
     ]

@@ -6,12 +6,23 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from ws4redis import settings
+from ws4redis.exceptions import UpgradeRefused
 from ws4redis.publication import Publication
 
 
 class Follower(Protocol):
     def follow(self) -> None:
         """The names have changed."""
+
+
+def check_number(channels: int) -> None:
+    """
+    Raises:
+        UpgradeRefused: 403, there are more channels than ``WS4REDIS_MAX_CHANNELS``.
+    """
+    if channels > settings.WS4REDIS_MAX_CHANNELS:
+        raise UpgradeRefused(403, f"That would be {channels} channels; {settings.WS4REDIS_MAX_CHANNELS} are allowed.")
 
 
 class Subscriptions:
@@ -29,7 +40,13 @@ class Subscriptions:
         return dict.fromkeys(self.names)
 
     def subscribe(self, *names: str | bytes) -> None:
-        self.replace((*self.names, *map(_encoded, names)))
+        """
+        Raises:
+            UpgradeRefused: 403, that would be more than ``WS4REDIS_MAX_CHANNELS``.
+        """
+        wanted = (*self.names, *map(_encoded, names))
+        check_number(len(set(wanted)))
+        self.replace(wanted)
 
     def unsubscribe(self, *names: str | bytes) -> None:
         """Without names: from all."""

@@ -9,13 +9,16 @@ from django.http import Http404
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ws4redis.auth.bounds import PROCESS
 from ws4redis.exceptions import InvalidHandshake, UpgradeRefused
+from ws4redis.loop.seats import NoSeat
 
 _REASONS = {
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
     426: "Upgrade Required",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -44,6 +47,8 @@ def refusal_for(error: Exception) -> Refusal:
             return Refusal(404, "There is no websocket here.")
         case SuspiciousOperation():
             return Refusal(400, "This request is not acceptable.")
+        case NoSeat():
+            return Refusal(503 if error.holder == PROCESS else 429, "There are too many websockets already.")
         case RedisConnectionError() | RedisTimeoutError():
             return Refusal(503, "Redis is not available.")
         case _:

@@ -7,6 +7,7 @@ attribute that is assigned (``ws4redis.settings.WS4REDIS_PREFIX = "x"``) wins un
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
@@ -47,6 +48,26 @@ def _positive_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
+def _positive_int_or_none(value: Any) -> bool:
+    return value is None or _positive_int(value)
+
+
+def _boolean(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _networks_or_none(value: Any) -> bool:
+    return value is None or (_names(value) and all(each == "unix" or _is_network(each) for each in value))
+
+
+def _is_network(value: str) -> bool:
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _seconds_or_none(value: Any) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool))
 
@@ -77,6 +98,8 @@ def _deflate(value: Any) -> bool:
         return all(each in _DEFLATE_RANGES.get(name, ()) for name, each in value.items())
     return isinstance(value, bool)
 
+
+_LIMIT = "a number, or None for no limit"
 
 _HOOK = "None, a callable or the dotted path of one"
 
@@ -121,6 +144,9 @@ SETTINGS: dict[str, Setting] = {
         "a list of origins or hosts such as https://example.com or .example.com",
         "Further pages that may connect.",
     ),
+    "WS4REDIS_REQUIRE_ORIGIN": Setting(
+        False, _boolean, "True or False", "Refuse requests without an Origin: they do not come from a browser."
+    ),
     "WS4REDIS_SUBPROTOCOL": Setting(
         None,
         _names_or_hook,
@@ -128,7 +154,7 @@ SETTINGS: dict[str, Setting] = {
         "Which of the subprotocols that a browser offers is chosen.",
     ),
     "WS4REDIS_DEFLATE": Setting(
-        False,
+        True,
         _deflate,
         f"True, False or a dict of {', '.join(_DEFLATE_RANGES)} (see RFC 7692)",
         "Compress messages for browsers that can (permessage-deflate).",
@@ -138,6 +164,36 @@ SETTINGS: dict[str, Setting] = {
     ),
     "WS4REDIS_OUTBOX_SIZE": Setting(
         4 << 20, _positive_int, "a number of bytes", "What may wait for one slow browser before it is closed with 1013."
+    ),
+    "WS4REDIS_SLOW_BROWSER": Setting(
+        "close",
+        ("close", "conflate", "drop").__contains__,
+        "'close', 'conflate' or 'drop'",
+        "What happens when the outbox is full: it is closed, keeps the latest of each channel, or loses the oldest.",
+    ),
+    "WS4REDIS_MAX_MESSAGES_PER_SECOND": Setting(
+        100, _positive_int_or_none, _LIMIT, "What a browser may send on average; ten times as much at once."
+    ),
+    "WS4REDIS_MAX_BYTES_PER_SECOND": Setting(
+        1 << 20, _positive_int_or_none, _LIMIT, "What a browser may send on average; ten times as much at once."
+    ),
+    "WS4REDIS_MAX_CHANNELS": Setting(
+        1000, _positive_int, "a number of channels", "How many channels one websocket may hear or publish to."
+    ),
+    "WS4REDIS_MAX_WEBSOCKETS": Setting(
+        None, _positive_int_or_none, _LIMIT, "Websockets of one process; None lets the open files decide."
+    ),
+    "WS4REDIS_MAX_WEBSOCKETS_PER_USER": Setting(
+        2000, _positive_int_or_none, _LIMIT, "Websockets of one logged-in user in one process."
+    ),
+    "WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS": Setting(
+        None, _positive_int_or_none, _LIMIT, "Websockets of one client address in one process."
+    ),
+    "WS4REDIS_TRUSTED_PROXIES": Setting(
+        None,
+        _networks_or_none,
+        "None or a list of networks such as 10.0.0.0/8; 'unix' is a Unix socket",
+        "Proxies whose X-Forwarded-For tells the client's address.",
     ),
     "WS4REDIS_TIMEOUT": Setting(
         5, _positive, "a number of seconds", "The longest that a publisher or a new websocket waits for Redis."

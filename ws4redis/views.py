@@ -17,10 +17,11 @@ class ChannelView:
         echo: the browser's own messages come back to it, too.
     """
 
-    __slots__ = ("_subscriber", "groups_channel", "own_messages", "send_kept", "source")
+    __slots__ = ("_subscriber", "groups_channel", "own_messages", "seats", "send_kept", "source")
 
     def __init__(self, subscriber: RedisSubscriber, echo: bool) -> None:
         self._subscriber = subscriber
+        self.seats: tuple[str, ...] = ()
         self.groups_channel = subscriber.groups_channel
         self.source = subscriber if subscriber.reads_itself() else None
         sender = subscriber.sender_of_persisted() or ("send_persisted_messages" if self.source else None)

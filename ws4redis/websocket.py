@@ -51,8 +51,11 @@ class Connected(Protocol):
 class Owner(Protocol):
     """Whom a websocket tells; by the loop, in no greenlet: must not block."""
 
-    def received(self, messages: list[str | bytes]) -> None:
-        """The browser gave a sign of life, and completed these messages: str is text, bytes is binary."""
+    def received(self, messages: list[str | bytes], size: int) -> None:
+        """The browser sent so many bytes, which completed these messages: str is text, bytes is binary."""
+
+    def drained(self) -> None:
+        """All that waited is on its way."""
 
     def lost(self) -> None:
         """The descriptor is closed; nothing follows."""
@@ -135,6 +138,10 @@ class WebSocket:
             self._paused = True
             self._reader.stop()
 
+    def has_room(self, size: int) -> bool:
+        """Whether half of the outbox takes so many bytes more; always true where nothing waits."""
+        return self._outbox is None or len(self._outbox) + size <= self._outbox_size // 2
+
     def write(self, data: bytes) -> None:
         """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
         if self.open:
@@ -202,7 +209,7 @@ class WebSocket:
             return
         messages = self._protocol.receive_data(data)
         if self._owner is not None:
-            self._owner.received(messages)
+            self._owner.received(messages, len(data))
         self._answer()
 
     def _writable(self) -> None:
@@ -217,6 +224,8 @@ class WebSocket:
             self._writer.close()
             self._writer = None
             self._finish()
+            if self._owner is not None:
+                self._owner.drained()
 
     # inside
 

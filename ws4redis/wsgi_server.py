@@ -18,6 +18,7 @@ from django.utils.module_loading import import_string
 from redis import Redis
 
 from ws4redis import channels, checks, redis_client, settings
+from ws4redis.auth.bounds import seat_limits
 from ws4redis.auth.identity import identify
 from ws4redis.auth.origin import check_origin
 from ws4redis.auth.permissions import allowed_channels, hook
@@ -27,10 +28,12 @@ from ws4redis.exceptions import (
     UpgradeRequiredError,
     WebSocketError,
 )
+from ws4redis.hearing import check_number
 from ws4redis.loop.connection import Connection
 from ws4redis.loop.ports import View
 from ws4redis.loop.process import LoopProcess, loop_process
 from ws4redis.loop.runtime import Runtime
+from ws4redis.loop.tally import tally
 from ws4redis.protocol.deflate import Options, agree
 from ws4redis.protocol.handshake import Handshake, accept_response, read_handshake, select_subprotocol
 from ws4redis.redis_store import RedisMessage
@@ -103,8 +106,10 @@ class WebsocketWSGIServer:
         except Exception as error:
             return self._refuse(error, environ, start_response)
         try:
+            view.seats = self.process.take_seats(seat_limits(request))
             websocket = self._upgrade(environ, start_response)
         except Exception as error:
+            self.process.give_back(view.seats)
             view.on_close()
             return self._refuse(error, environ, start_response)
         logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
@@ -185,6 +190,7 @@ class WebsocketWSGIServer:
         subscriber = self.Subscriber(self._client())
         try:
             subscriber.set_pubsub_channels(request, flags)
+            check_number(len(subscriber._publishers))
             view = ChannelView(subscriber, echo)
         except BaseException:
             subscriber.release()
@@ -195,6 +201,7 @@ class WebsocketWSGIServer:
 
     def _refuse(self, error: Exception, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         refusal = refusal_for(error)
+        tally[f"refused with {refusal.status}"] += 1
         if refusal.status == 500:
             logger.error("websocket refused with 500", exc_info=error)
         elif refusal.status not in (400, 426):

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ws4redis.hearing import OwnMessages
-from ws4redis.loop.connection import Connection, Heartbeat
+from ws4redis.loop.connection import Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import Hub
+from ws4redis.loop.seats import Seats
 from ws4redis.publication import Publication
 from ws4redis.websocket import WebSocket
 
@@ -22,12 +23,18 @@ class Wire:
         self.open, self.closed, self.told, self.quiet = True, False, [], 0
 
     close_code, close_reason, deflater = 1000, "", None
+    #: bytes that the outbox takes
+    room = 1 << 20
+
+    def has_room(self, size: int) -> bool:
+        return size <= self.room
 
     def start(self, owner: Any) -> None:
         self.told.append("start")
 
     def write(self, data: bytes) -> None:
         self.quiet = 0
+        self.room -= len(data)
         if data:
             self.told.append(data)
 
@@ -55,7 +62,8 @@ class Process:
     def __init__(self, heartbeat: str | None = None) -> None:
         self.heartbeat = Heartbeat(heartbeat) if heartbeat else None
         self.lock = nullcontext()
-        self.patience = 5
+        self.patience, self.ticks, self.new_backlog = 5, 0, None
+        self.allowance, self.seats = Allowance.per_second(None, None), Seats()
         self.connections: set[Connection] = set()
         self.hub = Hub(pause=lambda: None)
         self.runtime = self.pubsub = self
@@ -92,6 +100,7 @@ class Page:
         self.channels, self.own_messages = channels, own
         self.groups_channel: bytes | None = None
         self.send_kept = self.source = self.listener = None
+        self.seats: tuple[str, ...] = ()
         self.heard: list[Any] = []
 
     def regroup(self, update: bytes | None) -> None:
@@ -140,7 +149,7 @@ def test_silence() -> None:
 def test_a_sign_of_life_begins_anew() -> None:
     made, wire, _ = connection()
     ticks(made, wire, 59)
-    made.received([])
+    made.received([], 1)
     assert ticks(made, wire, 30) == [(25, "ping")]
 
 
@@ -189,8 +198,8 @@ def test_what_is_kept_and_what_is_live_is_sent_once(kept: Any, live: list[tuple[
 def test_messages_are_handled_in_order_and_reading_waits() -> None:
     page = Page()
     made, wire, process = connection(page=page)
-    made.received(["1", "2"])
-    made.received(["3"])
+    made.received(["1", "2"], 1)
+    made.received(["3"], 1)
     assert wire.told[-1] == "pause" and page.heard == []
     process.run_spawned()
     assert page.heard == ["1", "2", "3"] and wire.told[-1] == "resume"
@@ -199,7 +208,7 @@ def test_messages_are_handled_in_order_and_reading_waits() -> None:
 def test_a_failing_view_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
     page = Page()
     made, wire, process = connection(page=page)
-    made.received(["1", "fail", "2"])
+    made.received(["1", "fail", "2"], 1)
     process.run_spawned()
     assert page.heard == ["1"] and 1011 in wire.told
     assert "the view fails" in caplog.text
@@ -208,7 +217,7 @@ def test_a_failing_view_closes_with_1011(caplog: pytest.LogCaptureFixture) -> No
 def test_what_was_said_before_leaving_is_handled_before_the_end() -> None:
     page = Page()
     made, wire, process = connection(page=page)
-    made.received(["last words"])
+    made.received(["last words"], 1)
     wire.open, wire.closed = False, True
     made.lost()
     process.run_spawned()
@@ -256,7 +265,32 @@ def test_what_is_held_over_a_loss_is_older_than_what_is_fetched_then() -> None:
 
 def test_a_browser_is_not_dead_while_its_messages_are_handled() -> None:
     made, wire, process = connection()
-    made.received(["slow"])
+    made.received(["slow"], 1)
     assert ticks(made, wire, 100) == []
     process.run_spawned()
     assert ticks(made, wire, 30) == [(25, "ping")]
+
+
+# messages and bytes per second, what is sent at which second, whether it is too much
+SENT: list[tuple[int | None, int | None, list[tuple[int, int, int]], bool]] = [
+    (None, None, [(0, 10_000, 10**9)], False),
+    (2, None, [(0, 20, 10**9)], False),
+    (2, None, [(0, 21, 0)], True),
+    (2, None, [(0, 11, 0), (9, 10, 0)], True),
+    (2, None, [(0, 20, 0), (10, 20, 0), (20, 20, 0)], False),
+    (None, 100, [(0, 0, 1000)], False),
+    (None, 100, [(0, 0, 1001)], True),
+    (None, 100, [(3, 1, 600), (4, 0, 600)], True),
+]
+
+
+@pytest.mark.parametrize(("messages", "size", "sent", "too_much"), SENT)
+def test_what_a_browser_may_send(
+    messages: int | None, size: int | None, sent: list[tuple[int, int, int]], too_much: bool
+) -> None:
+    made, wire, process = connection()
+    process.allowance = Allowance.per_second(messages, size)
+    for second, count, many in sent:
+        process.ticks = second
+        made.received(["x"] * count, many)
+    assert (1008 in wire.told) == too_much

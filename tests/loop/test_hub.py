@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from ws4redis.loop.hub import Hub
-from ws4redis.publication import Bundle
-from ws4redis.publication import Publication
+from ws4redis.publication import Bundle, Publication
 
 
 class Listener:

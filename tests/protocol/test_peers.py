@@ -275,7 +275,7 @@ def test_close_of_both_at_once(wire):
     wire.flush()
 
     assert wire.server.state is State.CLOSED
-    assert wire.server.close_code == 1001
+    assert wire.server.close_code == 1012
 
 
 def test_failure_reaches_the_client(wire):

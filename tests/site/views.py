@@ -3,12 +3,14 @@
 import os
 import socket
 import threading
+from pathlib import Path
 
 from django.contrib.auth import get_user_model, login
 from django.http import HttpResponse, JsonResponse
 
 from tests.site.hooks import RememberingSubscriber
 from ws4redis.loop import process
+from ws4redis.loop.tally import tally
 from ws4redis.publisher import RedisPublisher
 
 
@@ -37,6 +39,8 @@ def counts(request):
         "threads": threading.active_count(),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "cpu": sum(os.times()[:2]),
+        "memory": int(Path("/proc/self/statm").read_text().split()[1]) * 4096,
+        "tally": dict(tally),
         "released": len(RememberingSubscriber.released),
         "connections": 0,
         "connected": 0,

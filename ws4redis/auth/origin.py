@@ -23,6 +23,8 @@ def check_origin(request: HttpRequest) -> None:
         UpgradeRefused: 403, with what to change.
     """
     origin = request.META.get("HTTP_ORIGIN")
+    if origin is None and settings.WS4REDIS_REQUIRE_ORIGIN:
+        raise UpgradeRefused(403, "The request has no Origin, so it comes from no browser (WS4REDIS_REQUIRE_ORIGIN).")
     if origin is None or not request.META.get("HTTP_COOKIE"):
         return
     host = _host(request)

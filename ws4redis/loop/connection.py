@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from math import inf
+from typing import NamedTuple, Protocol
 
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.listener import Listener
 from ws4redis.loop.own_listener import OwnListener
 from ws4redis.loop.ports import Shared, View
+from ws4redis.loop.seats import Seats
+from ws4redis.loop.tally import tally
 from ws4redis.protocol.frames import CloseCode, message_frame
 from ws4redis.websocket import WebSocket
 
@@ -19,6 +22,9 @@ _HEARTBEAT_AFTER = 3
 _PING_EVERY = 25
 _DEAD_AFTER = 60
 _CLOSING_AT_MOST = 10
+
+#: over which the rate of what a browser sends is taken
+WINDOW_TICKS = 10
 
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
@@ -37,11 +43,26 @@ class Heartbeat:
         return message in self._forms
 
 
+class Allowance(NamedTuple):
+    """What a browser may send within ``WINDOW_TICKS``; inf is no limit."""
+
+    messages: float
+    bytes: float
+
+    @staticmethod
+    def per_second(messages: int | None, size: int | None) -> Allowance:
+        return Allowance(WINDOW_TICKS * (messages or inf), WINDOW_TICKS * (size or inf))
+
+
 class Loop(Shared, Protocol):
     """What a connection shares with the others of its process."""
 
     connections: set[Connection]
     heartbeat: Heartbeat | None
+    allowance: Allowance
+    #: since its start
+    ticks: int
+    seats: Seats
     #: ticks that a browser waits for Redis before it is refused
     patience: float
 
@@ -53,7 +74,19 @@ class Connection:
         accept_response: the HTTP answer that makes it a websocket, sent when Redis has confirmed the subscription.
     """
 
-    __slots__ = ("_busy", "_closing_for", "_inbox", "_listener", "_loop", "_silent", "_view", "websocket")
+    __slots__ = (
+        "_busy",
+        "_bytes",
+        "_closing_for",
+        "_inbox",
+        "_listener",
+        "_loop",
+        "_messages",
+        "_silent",
+        "_view",
+        "_window",
+        "websocket",
+    )
 
     def __init__(self, loop: Loop, websocket: WebSocket, view: View, accept_response: bytes) -> None:
         self._loop = loop
@@ -66,6 +99,8 @@ class Connection:
         )
         self._inbox: list[str | bytes] = []
         self._busy = False
+        #: what it has sent in the current window, and which that is
+        self._messages = self._bytes = self._window = 0
         #: ticks since the browser gave a sign of life, since closing began
         self._silent = self._closing_for = 0
 
@@ -84,10 +119,13 @@ class Connection:
 
     # from the browser
 
-    def received(self, messages: list[str | bytes]) -> None:
+    def received(self, messages: list[str | bytes], size: int) -> None:
         if not self.websocket.open:
             return
         self._silent = 0
+        if self._exceeds_allowance(len(messages), size):
+            self.close(CloseCode.POLICY_VIOLATION, "too much at once")
+            return
         heartbeat = self._loop.heartbeat
         if heartbeat is not None and messages:
             others = [each for each in messages if not heartbeat.matches(each)]
@@ -101,6 +139,16 @@ class Connection:
             else:
                 self._busy = True
                 self._loop.runtime.spawn(self._handle)
+
+    def _exceeds_allowance(self, messages: int, size: int) -> bool:
+        window = self._loop.ticks // WINDOW_TICKS
+        if window != self._window:
+            self._window = window
+            self._messages = self._bytes = 0
+        self._messages += messages
+        self._bytes += size
+        allowance = self._loop.allowance
+        return self._messages > allowance.messages or self._bytes > allowance.bytes
 
     def _handle(self) -> None:
         """Give the view the messages, in order; reading goes on when all are done."""
@@ -149,14 +197,19 @@ class Connection:
                 self.websocket.write(_UNAVAILABLE)
                 self.websocket.abort()
 
+    def drained(self) -> None:
+        self._listener.drained()
+
     def lost(self) -> None:
         self._listener.leave()
+        self._loop.seats.give_back(self._view.seats)
         self._loop.connections.discard(self)
         if not self._busy:
             self._loop.runtime.spawn(self._say_goodbye)
 
     def _say_goodbye(self) -> None:
         websocket = self.websocket
+        tally[f"closed with {websocket.close_code}"] += 1
         # not in lost(): logging takes a lock, for which the loop itself cannot wait
         logger.debug("websocket %x closed with %s %r", id(websocket), websocket.close_code, websocket.close_reason)
         try:

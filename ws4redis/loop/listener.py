@@ -14,6 +14,7 @@ from ws4redis.protocol.frames import CloseCode
 from ws4redis.publication import Bundle, Publication
 
 if TYPE_CHECKING:
+    from ws4redis.loop.backlog import Backlog
     from ws4redis.loop.ports import Shared, View
     from ws4redis.loop.pubsub import Question
     from ws4redis.websocket import WebSocket
@@ -31,7 +32,18 @@ class Listener:
         accept_response: the HTTP answer that makes it a websocket.
     """
 
-    __slots__ = ("_accept_response", "_asked", "_heard", "_held", "_loop", "_question", "_view", "_watch", "_websocket")
+    __slots__ = (
+        "_accept_response",
+        "_asked",
+        "_backlog",
+        "_heard",
+        "_held",
+        "_loop",
+        "_question",
+        "_view",
+        "_watch",
+        "_websocket",
+    )
 
     def __init__(self, loop: Shared, websocket: WebSocket, view: View, accept_response: bytes) -> None:
         self._loop = loop
@@ -45,6 +57,8 @@ class Listener:
         #: what was published while Redis is asked; None while it is not
         self._held: list[Bundle] | None = None
         self._question: Question | None = None
+        #: what waits beside the outbox, in order, while the browser is too slow
+        self._backlog: Backlog | None = None
         self._watch = Watch(self._groups_changed) if view.groups_channel else None
 
     @property
@@ -81,17 +95,14 @@ class Listener:
         if self._held is not None:
             self._held += bundles
             return
-        own, deflater = self._view.own_messages, self._websocket.deflater
-        if own:
-            bundles = [Bundle(own.others(bundle.publications)) for bundle in bundles]
-        if deflater is not None:
-            data = b"".join([bundle.compressed(deflater) for bundle in bundles])
-        elif len(bundles) == 1:
-            data = bundles[0].frames
-        else:
-            data = b"".join([bundle.frames for bundle in bundles])
-        if data:
-            self._websocket.write(data)
+        own = self._view.own_messages
+        self._send([Bundle(own.others(bundle.publications)) for bundle in bundles] if own else bundles)
+
+    def drained(self) -> None:
+        """The browser has taken what was in its outbox."""
+        if self._backlog is not None:
+            backlog, self._backlog = self._backlog, None
+            self._send([Bundle(backlog.take())])
 
     def resubscribed(self) -> None:
         """A loss is over: what is held is older than what will be fetched, and own messages may never come back."""
@@ -108,6 +119,38 @@ class Listener:
             self._follow()
 
     # inside
+
+    def _send(self, bundles: Sequence[Bundle]) -> None:
+        if self._backlog is not None:
+            self._defer([each for bundle in bundles for each in bundle.publications])
+            return
+        deflater = self._websocket.deflater
+        if deflater is not None:
+            data = b"".join([bundle.compressed(deflater) for bundle in bundles])
+        elif len(bundles) == 1:
+            data = bundles[0].frames
+        else:
+            data = b"".join([bundle.frames for bundle in bundles])
+        if self._loop.new_backlog is not None and not self._websocket.has_room(len(data)):
+            self._send_some([each for bundle in bundles for each in bundle.publications])
+        elif data:
+            self._websocket.write(data)
+
+    def _send_some(self, publications: list[Publication]) -> None:
+        """As many as there is room for; the others wait."""
+        for number, publication in enumerate(publications):
+            frame = self._frame(publication)
+            if not self._websocket.has_room(len(frame)):
+                self._defer(publications[number:])
+                return
+            self._websocket.write(frame)
+
+    def _defer(self, publications: list[Publication]) -> None:
+        if self._backlog is None:
+            assert self._loop.new_backlog is not None
+            self._backlog = self._loop.new_backlog()
+            logger.warning("websocket %x reads too slowly, it will miss messages", id(self._websocket))
+        self._backlog.add(publications)
 
     @property
     def _watched(self) -> Sequence[bytes]:

@@ -45,6 +45,9 @@ class OwnListener:
         self._left = True
         self._forget_descriptor()
 
+    def drained(self) -> None:
+        """A browser that is too slow is closed."""
+
     def resubscribed(self) -> None:
         """That is another subscription."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ws4redis.hearing import Follower, OwnMessages
+    from ws4redis.loop.backlog import Backlog
     from ws4redis.loop.hub import Hub
     from ws4redis.loop.pubsub import PubSub
     from ws4redis.loop.runtime import Runtime
@@ -19,6 +20,8 @@ class Shared(Protocol):
     runtime: Runtime
     hub: Hub
     pubsub: PubSub
+    #: what waits for a browser that is too slow; None where it is closed
+    new_backlog: Callable[[], Backlog] | None
 
 
 class Source(Protocol):
@@ -35,6 +38,9 @@ class Source(Protocol):
 
 class View(Protocol):
     """What happens on a connection; called in a greenlet, one call at a time."""
+
+    #: who has a seat less while the connection lives
+    seats: tuple[str, ...]
 
     @property
     def channels(self) -> tuple[bytes, ...]:

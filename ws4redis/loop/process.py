@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from redis import Redis
 
 from ws4redis import settings
-from ws4redis.loop.connection import Connection, Heartbeat
+from ws4redis.loop.backlog import Backlog
+from ws4redis.loop.connection import Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.runtime import Runtime
+from ws4redis.loop.seats import Seats
 from ws4redis.protocol.frames import CloseCode
 from ws4redis.websocket import WebSocket
 
@@ -35,6 +38,12 @@ class LoopProcess:
         #: ticks that a browser waits for Redis before it is refused
         self.patience = settings.WS4REDIS_TIMEOUT
         self.connections: set[Connection] = set()
+        self.seats = Seats()
+        self.ticks = 0
+        self.allowance = Allowance.per_second(
+            settings.WS4REDIS_MAX_MESSAGES_PER_SECOND, settings.WS4REDIS_MAX_BYTES_PER_SECOND
+        )
+        self.new_backlog = _backlogs()
         self.hub = Hub(pause=self._pause)
         self.pubsub = PubSub(runtime, client, lambda: self.hub.channels, self.hub.deliver, self._resubscribed)
 
@@ -46,6 +55,14 @@ class LoopProcess:
     def websockets(self) -> set[WebSocket]:
         """Those that are open."""
         return {connection.websocket for connection in self.connections if connection.connected}
+
+    def take_seats(self, limits: Mapping[str, int]) -> tuple[str, ...]:
+        with self.runtime.lock:
+            return self.seats.take(limits)
+
+    def give_back(self, seats: tuple[str, ...]) -> None:
+        with self.runtime.lock:
+            self.seats.give_back(seats)
 
     def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
         """Close all websockets."""
@@ -62,6 +79,7 @@ class LoopProcess:
     def _tick(self) -> None:
         while True:
             self.runtime.sleep(_TICK_SECONDS)
+            self.ticks += 1
             with self.runtime.lock:
                 self.pubsub.tick()
             self._tick_all(list(self.connections))
@@ -75,6 +93,14 @@ class LoopProcess:
                 logger.exception("a connection's second failed")
             if number % _PAUSE_EVERY == 0:
                 self._pause()
+
+
+def _backlogs() -> Callable[[], Backlog] | None:
+    policy = settings.WS4REDIS_SLOW_BROWSER
+    if policy == "close":
+        return None
+    # the outbox has the other half
+    return partial(Backlog, settings.WS4REDIS_OUTBOX_SIZE // 2, policy == "conflate")
 
 
 _current: LoopProcess | None = None

@@ -118,7 +118,8 @@ class IncomingMessage:
 class ServerProtocol:
     """One websocket, from the 101 response to its end.
 
-    ``inflater`` is set where permessage-deflate was agreed on.
+    ``close_code`` and ``close_reason`` are those of whoever began to close. ``inflater`` is set where compression
+    was agreed on.
 
     Whoever owns the descriptor must
 
@@ -197,6 +198,7 @@ class ServerProtocol:
             return
         self._queue(Opcode.CLOSE, serialize_close(code, reason))
         self.state = State.CLOSING
+        self.close_code, self.close_reason = int(code), reason
         if self._message is not None:
             self._message.forget()
 
@@ -317,9 +319,9 @@ class ServerProtocol:
         self._end(error.code, error.reason)
 
     def _end(self, code: int, reason: str) -> None:
+        if self.state is not State.CLOSING:  # else it was our own will, whatever the peer answers
+            self.close_code, self.close_reason = int(code), reason
         self.state = State.CLOSED
-        self.close_code = int(code)
-        self.close_reason = reason
         self._message = None
         self._unparsed = b""
 

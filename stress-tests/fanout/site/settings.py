@@ -1,5 +1,6 @@
 """As ordinary as a site can be that serves websockets only."""
 
+import json
 import os
 
 SECRET_KEY = "for stress tests only"
@@ -21,3 +22,5 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cache"
 
 WEBSOCKET_URL = "/ws/"
 WS4REDIS_CONNECTION = os.environ["REDIS_URL"]
+WS4REDIS_MAX_MESSAGES_PER_SECOND = WS4REDIS_MAX_BYTES_PER_SECOND = None
+WS4REDIS_DEFLATE = json.loads(os.environ.get("WS4REDIS_DEFLATE", "false"))

@@ -1,0 +1,286 @@
+"""What one visitor may have and do, with both doors: each refusal has its status or close code, and is counted."""
+
+from __future__ import annotations
+
+import json
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.test import RequestFactory
+from websocket import WebSocket, WebSocketBadStatusException
+
+import tests.django_setup  # noqa: F401
+from tests.browsers import counts, log_in, plain_socket
+from tests.servers import Site, Valkey, wait_for
+from ws4redis import settings
+from ws4redis.auth.bounds import client_address, seat_limits
+from ws4redis.loop.seats import NoSeat, Seats
+
+
+@pytest.fixture(scope="module")
+def site(door: type[Site], redis_server: Valkey, database: Path) -> Iterator[Site]:
+    """Every bound is low."""
+    bounds: dict[str, Any] = {
+        "WS4REDIS_MAX_WEBSOCKETS": 12,
+        "WS4REDIS_MAX_WEBSOCKETS_PER_USER": 3,
+        "WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS": 5,
+        "WS4REDIS_TRUSTED_PROXIES": ["127.0.0.0/8"],
+        "WS4REDIS_MAX_CHANNELS": 2,
+        "WS4REDIS_MAX_MESSAGES_PER_SECOND": 2,
+        "WS4REDIS_MAX_BYTES_PER_SECOND": 1000,
+        "WS4REDIS_MAX_MESSAGE_SIZE": 9000,
+    }
+    environment = {name: json.dumps(value) for name, value in bounds.items()}
+    with door(redis_server.url, DATABASE=str(database), **environment) as server:
+        yield server
+
+
+@pytest.fixture
+def facility() -> str:
+    return uuid.uuid4().hex
+
+
+def connect_many(site: Site, count: int, path: str = "/ws/a", **options: Any) -> list[int]:
+    """The status of each attempt; who gets in stays."""
+    statuses = []
+    for _ in range(count):
+        try:
+            statuses.append(site.connect(path, **options).getstatus())
+        except WebSocketBadStatusException as error:
+            statuses.append(error.status_code)
+    return [int(each) for each in statuses]
+
+
+def from_address(address: str) -> dict[str, Any]:
+    return {"header": {"X-Forwarded-For": address}}
+
+
+def tally(site: Site, reason: str) -> int:
+    return int(counts(site)["tally"].get(reason, 0))
+
+
+def all_have_left(site: Site) -> None:
+    site.close_browsers()
+    wait_for(lambda: counts(site)["connections"] == 0, "all have left")
+
+
+def test_websockets_of_one_user(site: Site) -> None:
+    john, mary = (f"sessionid={log_in(site, name)}" for name in ("john", "mary"))
+    before = tally(site, "refused with 429")
+    assert connect_many(site, 5, cookie=john, **from_address("10.0.0.1")) == [101, 101, 101, 429, 429]
+    assert connect_many(site, 1, cookie=mary, **from_address("10.0.0.2")) == [101]
+    assert tally(site, "refused with 429") == before + 2
+    all_have_left(site)
+    assert connect_many(site, 3, cookie=john, **from_address("10.0.0.1")) == [101] * 3, "the seats were given back"
+
+
+def test_websockets_of_one_address(site: Site) -> None:
+    assert connect_many(site, 6, **from_address("10.0.0.3")) == [101] * 5 + [429]
+    # what stands before the proxy's own entry is invented
+    assert connect_many(site, 1, **from_address("1.2.3.4, 10.0.0.3")) == [429]
+    assert connect_many(site, 1, **from_address("10.0.0.4")) == [101]
+
+
+def test_websockets_of_one_process(site: Site) -> None:
+    statuses = [status for number in range(14) for status in connect_many(site, 1, **from_address(f"10.1.0.{number}"))]
+    assert statuses == [101] * 12 + [503] * 2
+    all_have_left(site)
+    assert connect_many(site, 1) == [101]
+
+
+def test_a_refused_upgrade_takes_no_seat(site: Site) -> None:
+    every = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
+    john = f"sessionid={log_in(site, 'john')}"
+    assert connect_many(site, 20, f"/ws/a?{every}", cookie=john) == [403] * 20
+    assert connect_many(site, 3, cookie=john) == [101] * 3
+
+
+CHANNELS = [
+    ("subscribe-broadcast", 101),
+    ("subscribe-broadcast&subscribe-user", 101),
+    ("subscribe-broadcast&subscribe-user&subscribe-session", 403),
+    ("subscribe-broadcast&subscribe-user&publish-broadcast&publish-user", 101),
+    ("publish-broadcast&publish-user&publish-session", 403),
+]
+
+
+@pytest.mark.parametrize(("flags", "status"), CHANNELS)
+def test_channels_of_one_websocket(site: Site, flags: str, status: int) -> None:
+    assert connect_many(site, 1, f"/ws/a?{flags}", cookie=f"sessionid={log_in(site, 'john')}") == [status]
+
+
+def messages(browser: WebSocket) -> None:
+    for number in range(21):
+        browser.send(str(number))
+
+
+def large_messages(browser: WebSocket) -> None:
+    for _ in range(2):
+        browser.send("x" * 9000)
+
+
+def pings(browser: WebSocket) -> None:
+    for _ in range(100):
+        browser.ping("x" * 125)
+
+
+def fragments(browser: WebSocket) -> None:
+    browser.sock.sendall(b"\x01\x80mask" + b"\x00\x80mask" * 2000)
+
+
+TOO_MUCH: dict[str, Callable[[WebSocket], None]] = {
+    "messages": messages,
+    "bytes": large_messages,
+    "bytes of pings": pings,
+    "fragments": fragments,
+}
+
+
+@pytest.mark.parametrize("send", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_who_sends_too_much_is_closed_with_1008(site: Site, facility: str, send: Callable[[WebSocket], None]) -> None:
+    before = tally(site, "closed with 1008")
+    other = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast&echo")
+    browser = site.connect(f"/ws/{facility}?publish-broadcast")
+    send(browser)
+    while (frame := browser.recv_frame()).opcode != 0x8:
+        pass
+    assert frame.data[:2] == (1008).to_bytes(2, "big")
+    browser.close()
+    other.send("all is well")
+    while other.recv() != "all is well":
+        pass
+    wait_for(lambda: tally(site, "closed with 1008") == before + 1, "it is counted")
+
+
+# slow browsers
+
+POLICIES = {"close": 1013, "conflate": None, "drop": None}
+LIMIT = 1 << 20
+
+
+@pytest.fixture(params=POLICIES)
+def policy(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def slow_site(door: type[Site], redis_server: Valkey, database: Path, policy: str) -> Iterator[Site]:
+    environment = {"WS4REDIS_SLOW_BROWSER": json.dumps(policy), "WS4REDIS_OUTBOX_SIZE": json.dumps(LIMIT)}
+    with door(redis_server.url, DATABASE=str(database), **environment) as server:
+        yield server
+
+
+def numbered(number: int) -> str:
+    return f"{number:08} " + "x" * 50_000
+
+
+def test_slow_browsers(slow_site: Site, redis_server: Valkey, policy: str) -> None:
+    """One does not read while 300 times as much is published as may wait; what it gets then depends."""
+    redis, total = redis_server.client(), 1000
+    slow = slow_site.connect("/ws/flood?subscribe-broadcast", sockopt=[(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)])
+    quick = slow_site.connect("/ws/flood?subscribe-broadcast")
+    for number in range(total):
+        redis.publish("broadcast:flood", numbered(number))
+        assert quick.recv() == numbered(number), "nobody waits for the slow one"
+    got = []
+    while True:
+        opcode, data = slow.recv_data()
+        if opcode == 0x8:
+            assert int.from_bytes(data[:2], "big") == POLICIES[policy] and data[2:] == b"too slow"
+            break
+        got.append(int(data.split()[0]))
+        if got[-1] == total - 1:
+            break
+    assert got == sorted(set(got)), "in order, none twice"
+    assert len(got) < total
+    if policy == "close":
+        assert got == list(range(len(got))), "all until it was closed"
+        wait_for(lambda: tally(slow_site, "closed with 1013") == 1, "it is counted")
+        return
+    assert got[-1] == total - 1
+    lost = total - len(got)
+    assert tally(slow_site, "dropped for a slow browser") == lost
+    assert slow_site.log().count("reads too slowly") >= 1
+    if policy == "conflate":
+        first_gap = next(number for number, each in enumerate(got) if number != each)
+        print(f"{lost} of {total} dropped, the first after {first_gap}")
+    redis.publish("broadcast:flood", "afterwards")
+    assert [slow.recv(), quick.recv()] == ["afterwards"] * 2
+
+
+def test_fifty_of_a_thousand_never_read(door: type[Site], redis_server: Valkey, database: Path) -> None:
+    """The others get everything, and memory stays below what the bounds allow."""
+    sockets, silent, number, size = (1000, 50, 100, 20_000) if door.__name__ == "UWSGI" else (150, 50, 50, 20_000)
+    environment = {"WS4REDIS_OUTBOX_SIZE": json.dumps(LIMIT)}
+    with door(redis_server.url, DATABASE=str(database), **environment) as site:
+        stalled = [plain_socket(site, "/ws/stream?subscribe-broadcast") for _ in range(silent)]
+        for each in stalled:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        readers = [plain_socket(site, "/ws/stream?subscribe-broadcast") for _ in range(sockets - silent)]
+        wait_for(lambda: counts(site)["connected"] == sockets, "all are connected")
+        before = counts(site)["memory"]
+        expected = number * (size + 4)
+        received = dict.fromkeys(readers, 0)
+        for each in range(number):
+            redis_server.client().publish("broadcast:stream", str(each % 10) * size)
+            for reader, count in received.items():
+                while received[reader] < (each + 1) * (size + 4):
+                    received[reader] += len(reader.recv(1 << 16))
+                assert count <= expected
+        grown = counts(site)["memory"] - before
+        most = silent * LIMIT + 64 * (1 << 20)
+        print(f"{grown / (1 << 20):.1f} MiB more, {most / (1 << 20):.0f} MiB allowed")
+        assert grown < most
+        assert set(received.values()) == {expected}
+        for each in [*stalled, *readers]:
+            each.close()
+
+
+# the parts
+
+ADDRESSES: list[tuple[list[str] | None, str, str | None, str]] = [
+    (None, "1.1.1.1", None, "1.1.1.1"),
+    (None, "1.1.1.1", "2.2.2.2", "1.1.1.1"),
+    (["10.0.0.0/8"], "1.1.1.1", "2.2.2.2", "1.1.1.1"),
+    (["10.0.0.0/8"], "10.0.0.1", "2.2.2.2", "2.2.2.2"),
+    (["10.0.0.0/8"], "10.0.0.1", "3.3.3.3, 2.2.2.2", "2.2.2.2"),
+    (["10.0.0.0/8"], "10.0.0.1", "3.3.3.3, 2.2.2.2, 10.0.0.2", "2.2.2.2"),
+    (["10.0.0.1"], "10.0.0.1", "garbage", "garbage"),
+    (["10.0.0.1"], "10.0.0.1", None, ""),
+    (["unix"], "", "2.2.2.2", "2.2.2.2"),
+    (["10.0.0.0/8"], "", "2.2.2.2", ""),
+    (["::1/128"], "::1", "2001:db8::1", "2001:db8::1"),
+]
+
+
+@pytest.mark.parametrize(("proxies", "remote", "forwarded", "address"), ADDRESSES)
+def test_client_address(proxies: list[str] | None, remote: str, forwarded: str | None, address: str) -> None:
+    headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
+    settings.WS4REDIS_TRUSTED_PROXIES = proxies
+    try:
+        assert client_address(RequestFactory().get("/ws/a", REMOTE_ADDR=remote, **headers)) == address
+    finally:
+        del settings.WS4REDIS_TRUSTED_PROXIES
+
+
+def test_by_default_only_users_are_counted() -> None:
+    request = RequestFactory().get("/ws/a")
+    assert seat_limits(request) == {}
+    request.user = SimpleNamespace(is_authenticated=True, get_username=lambda: "john")  # type: ignore[assignment]
+    assert seat_limits(request) == {"user john": 2000}
+
+
+def test_seats_are_taken_all_or_none() -> None:
+    seats = Seats()
+    assert seats.take({"a": 1, "b": 2}) == ("a", "b")
+    with pytest.raises(NoSeat, match="a has 1 websockets already"):
+        seats.take({"b": 2, "a": 1})
+    assert seats.take({"b": 2}) == ("b",)
+    for holders in (("a", "b"), ("b",)):
+        seats.give_back(holders)
+    assert not seats._taken

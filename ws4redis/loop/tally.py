@@ -1,0 +1,8 @@
+"""What was refused, closed and dropped."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+#: reason -> how often in this process
+tally: Counter[str] = Counter()
