@@ -162,7 +162,8 @@ class WebsocketWSGIServer:
 
     def _admit_in_thread(self, request: HttpRequest) -> View:
         if self._has_nothing_to_look_up(request):
-            return self._admit(request)
+            # nobody else will look at this request: not even an empty session is made
+            return self._make_view(request)
         return self.runtime.run_in_thread(self._admit_with_database, request)
 
     def _has_nothing_to_look_up(self, request: HttpRequest) -> bool:
@@ -185,6 +186,9 @@ class WebsocketWSGIServer:
     def _admit(self, request: HttpRequest) -> View:
         """Who is it, and what may he do here. What is returned keeps nothing of the request."""
         (hook("WS4REDIS_PROCESS_REQUEST") or self.process_request)(request)
+        return self._make_view(request)
+
+    def _make_view(self, request: HttpRequest) -> View:
         flags, echo = self.process_subscriptions(request)
         flags = allowed_channels(request, flags)
         subscriber = self.Subscriber(self._client())
