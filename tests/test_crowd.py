@@ -86,7 +86,6 @@ def test_a_thousand_browsers_connect_at_once(crowded: UWSGI, valkey: Valkey) -> 
         asyncio.run(visit())
         wait_for(lambda: total(crowded, "connections") == 0, "no connection is left")
         wait_for(lambda: total(crowded, "channels") == 0, "no channel is left")
-    wait_for(lambda: subscribers(valkey)[0] == 0, "no subscription is left")
     wait_for(lambda: total(crowded, "descriptors") <= before + 4 * workers, f"descriptors are back at {before}")
 
 

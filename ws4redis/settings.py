@@ -147,6 +147,12 @@ SETTINGS: dict[str, Setting] = {
     "WS4REDIS_REQUIRE_ORIGIN": Setting(
         False, _boolean, "True or False", "Refuse requests without an Origin: they do not come from a browser."
     ),
+    "WS4REDIS_HEALTH_PATH": Setting(
+        None,
+        _optional_text,
+        "a string or None",
+        "A path below WEBSOCKET_URL that tells whether this process delivers: 200 or 503, with figures.",
+    ),
     "WS4REDIS_SUBPROTOCOL": Setting(
         None,
         _names_or_hook,

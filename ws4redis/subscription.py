@@ -19,6 +19,8 @@ from ws4redis.redis_client import options_of, redis_errors
 #: how much one read takes from the kernel, in bytes
 _READ_SIZE = 1 << 18
 
+_CONNECT_SECONDS = 2
+
 
 class Subscription:
     """Speaks RESP3, where commands are answered between the publications.
@@ -35,6 +37,8 @@ class Subscription:
         options["protocol"] = 3
         if not issubclass(connection_class, UnixDomainSocketConnection):
             options.setdefault("socket_keepalive", True)
+        # it is tried again soon, which may be the quicker way back
+        options["socket_connect_timeout"] = min(options["socket_connect_timeout"], _CONNECT_SECONDS)
         self._connection = connection_class(**options)
         self._reader = hiredis.Reader()
         with redis_errors():

@@ -78,6 +78,8 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
     def __init__(self, redis_connection: Redis | None = None) -> None:
         super().__init__(redis_connection)
         _in_each_worker(_worker)
+        # whoever asks for health should not be the first
+        _in_each_worker(lambda: self.process)
         _at_exit(_drain)
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
@@ -156,10 +158,15 @@ def _kept_back() -> int:
 
 def _in_each_worker(function: Callable[[], Any]) -> None:
     """Call it now, or after the fork where that is still to come."""
+
+    def in_worker() -> None:
+        if uwsgi.worker_id() > 0:  # mules and spoolers are forked, too
+            function()
+
     if uwsgi.worker_id() > 0:
         function()
     else:
-        uwsgi.post_fork_hook = _chain(getattr(uwsgi, "post_fork_hook", None), function)
+        uwsgi.post_fork_hook = _chain(getattr(uwsgi, "post_fork_hook", None), in_worker)
 
 
 def _at_exit(function: Callable[[], Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -25,6 +26,7 @@ from ws4redis.auth.permissions import allowed_channels, hook
 from ws4redis.exceptions import (
     FrameTooLargeException,
     HandshakeError,
+    InvalidHandshake,
     UpgradeRequiredError,
     WebSocketError,
 )
@@ -103,6 +105,10 @@ class WebsocketWSGIServer:
             subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
             check_origin(request)
             view = self._admit_in_thread(request)
+        except InvalidHandshake as error:
+            if _asks_for_health(environ):
+                return self._tell_health(start_response)
+            return self._refuse(error, environ, start_response)
         except Exception as error:
             return self._refuse(error, environ, start_response)
         try:
@@ -203,6 +209,17 @@ class WebsocketWSGIServer:
             _log_channels(request, subscriber)
         return view
 
+    def _tell_health(self, start_response: StartResponse) -> Iterable[bytes]:
+        healthy, figures = self.process.health()
+        body = f"{json.dumps(figures, indent=1)}\n".encode()
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        start_response("200 OK" if healthy else "503 Service Unavailable", headers)
+        return [body]
+
     def _refuse(self, error: Exception, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         refusal = refusal_for(error)
         tally[f"refused with {refusal.status}"] += 1
@@ -232,6 +249,16 @@ def _subscriber_class() -> type[RedisSubscriber]:
     if not (isinstance(subscriber, type) and issubclass(subscriber, RedisSubscriber)):
         raise ImproperlyConfigured(f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of {RedisSubscriber.__module__}.")
     return subscriber
+
+
+def _asks_for_health(environ: Environ) -> bool:
+    path = settings.WS4REDIS_HEALTH_PATH
+    return (
+        path is not None
+        and environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        and "HTTP_UPGRADE" not in environ
+        and channels.facility_of(environ["PATH_INFO"]) == path
+    )
 
 
 def _handshake(environ: Environ) -> Handshake:

@@ -407,15 +407,16 @@ def test_whatever_goes_wrong_while_sending_ends_the_subscription(error: Exceptio
     assert spawned, "the next command is sent again"
 
 
-def test_a_silent_redis_is_asked_and_then_given_up() -> None:
-    wire = ByHand()
-    pubsub, _, spawned = by_hand(wire)
-    for _ in range(9):
-        pubsub.tick()
-    assert not spawned
-    pubsub.tick()
-    spawned.pop()()
-    assert wire.sent == [("PING",)] and not wire.closed
-    for _ in range(6):
-        pubsub.tick()
-    assert wire.closed
+def test_a_subscription_that_is_given_up_begins_anew(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    listener = listen(b"a")
+    listener.pubsub.give_up()
+    listener.wait(2)
+    client.publish("a", "hi")
+    listener.expect((b"a", b"hi"))
+
+
+def test_it_publishes_between_its_other_commands(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    listener = listen(b"a")
+    for number in range(100):
+        listener.pubsub.publish(b"a", str(number).encode())
+    listener.expect(*((b"a", str(number).encode()) for number in range(100)))

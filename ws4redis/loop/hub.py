@@ -26,6 +26,8 @@ class Hub:
     def __init__(self, pause: Callable[[], None]) -> None:
         self._pause = pause
         self._members: dict[bytes, set[Member]] = {}
+        #: publications times members
+        self.deliveries = 0
 
     @property
     def channels(self) -> list[bytes]:
@@ -62,6 +64,7 @@ class Hub:
             if publication.channel in self._members:
                 by_channel.setdefault(publication.channel, []).append(publication)
         bundles = [(self._members[channel], Bundle(batch)) for channel, batch in by_channel.items()]
+        self.deliveries += sum([len(members) * len(bundle.publications) for members, bundle in bundles])
         if len(bundles) == 1:
             members, bundle = bundles[0]
             self._fan_out([(member, (bundle,)) for member in members])

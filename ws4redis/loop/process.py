@@ -7,16 +7,20 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from redis import Redis
 
 from ws4redis import settings
+from ws4redis.channels import prefix
 from ws4redis.loop.backlog import Backlog
+from ws4redis.loop.canary import Canary
 from ws4redis.loop.connection import Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.runtime import Runtime
 from ws4redis.loop.seats import Seats
+from ws4redis.loop.tally import tally
 from ws4redis.protocol.frames import CloseCode
 from ws4redis.websocket import WebSocket
 
@@ -45,6 +49,8 @@ class LoopProcess:
         )
         self.new_backlog = _backlogs()
         self.hub = Hub(pause=self._pause)
+        self.canary = Canary(prefix())
+        self.hub.join(self.canary, [self.canary.channel])
         self.pubsub = PubSub(runtime, client, lambda: self.hub.channels, self.hub.deliver, self._resubscribed)
 
     def start(self) -> None:
@@ -55,6 +61,19 @@ class LoopProcess:
     def websockets(self) -> set[WebSocket]:
         """Those that are open."""
         return {connection.websocket for connection in self.connections if connection.connected}
+
+    def health(self) -> tuple[bool, dict[str, Any]]:
+        """Whether delivery works, and figures of this process."""
+        figures = {
+            "pid": self.pid,
+            "healthy": self.canary.healthy,
+            "seconds_since_canary": self.canary.silent,
+            "websockets": len(self.connections),
+            "channels": len(self.hub.channels) - 1,
+            "deliveries": self.hub.deliveries,
+            "counts": dict(sorted(tally.items())),
+        }
+        return self.canary.healthy, figures
 
     def take_seats(self, limits: Mapping[str, int]) -> tuple[str, ...]:
         with self.runtime.lock:
@@ -73,6 +92,7 @@ class LoopProcess:
         self.runtime.sleep(0)
 
     def _resubscribed(self) -> None:
+        self.canary.release(self.pubsub)
         for connection in self.connections:
             connection.resubscribed()
 
@@ -81,7 +101,7 @@ class LoopProcess:
             self.runtime.sleep(_TICK_SECONDS)
             self.ticks += 1
             with self.runtime.lock:
-                self.pubsub.tick()
+                self.canary.tick(self.pubsub)
             self._tick_all(list(self.connections))
 
     def _tick_all(self, connections: Iterable[Connection]) -> None:

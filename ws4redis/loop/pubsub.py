@@ -29,10 +29,6 @@ _SUBSCRIBE_AT_ONCE = 1000
 #: the delays before Redis is tried again grow up to this, in seconds
 _LONGEST_DELAY_SECONDS = 1.0
 
-#: ticks of silence after which Redis is asked whether it is there, and after which it is not
-_ASK_AFTER = 10
-_DEAF_AFTER = 15
-
 
 class Question:
     """A command whose answer comes between the publications."""
@@ -85,8 +81,6 @@ class PubSub:
         self._outgoing: list[Command] = []
         self._flushing = False
         self._failures = 0
-        #: ticks since Redis said anything
-        self._silent = 0
         #: channels that Redis was told to forget, and has not confirmed
         self._leaving: Counter[bytes] = Counter()
 
@@ -116,15 +110,15 @@ class PubSub:
         self._send(question.command)
         return question
 
-    def tick(self) -> None:
-        """A second has gone by: a connection that broke somewhere on its way would be silent for ever."""
-        if self._subscription is None:
-            return
-        self._silent += 1
-        if self._silent == _ASK_AFTER:
-            self._questions.append(Question(("PING",), lambda _pong: None))
-            self._send(("PING",))
-        elif self._silent > _DEAF_AFTER:
+    def publish(self, channel: bytes, payload: bytes) -> None:
+        """On the same connection; dropped while Redis is away."""
+        if self._subscription is not None:
+            self._questions.append(Question(("PUBLISH", channel, payload), lambda _count: None))
+            self._send(self._questions[-1].command)
+
+    def give_up(self) -> None:
+        """Connect anew: this connection has fallen silent."""
+        if self._subscription is not None:
             self._subscription.close()  # the reader notices
 
     # inside
@@ -191,7 +185,6 @@ class PubSub:
             self._questions = deque([Question(("PING",), self._all_subscribed), *waiting])
             self._outgoing = commands + [each.command for each in self._questions]
             self._subscription = subscription
-            self._silent = 0
             if self._flushing:
                 return
             self._flushing = True
@@ -206,7 +199,6 @@ class PubSub:
     def _read(self, subscription: Subscription) -> None:
         while True:
             replies = subscription.receive()
-            self._silent = 0
             with self._runtime.lock:
                 self._hand_on(replies)
             # while Redis has more to tell, receive() does not wait: let others have their turn

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+
+from ws4redis.loop.canary import Canary
+
+
+class Redis:
+    """Stands for the subscription: sings back while it is well."""
+
+    def __init__(self, canary: Canary) -> None:
+        self.canary, self.well, self.given_up = canary, True, 0
+
+    def publish(self, channel: bytes, payload: bytes) -> None:
+        assert channel == self.canary.channel
+        if self.well:
+            self.canary.deliver([])
+
+    def give_up(self) -> None:
+        self.given_up += 1
+
+
+#: what happens in each second (well or not) -> healthy at the end, how often the subscription was given up
+SECONDS: list[tuple[str, bool, int]] = [
+    ("", False, 0),
+    ("w", True, 0),
+    ("-", False, 0),
+    ("w--", True, 0),
+    ("w---", False, 0),
+    ("w---w", True, 0),
+    ("w-----", False, 0),
+    ("w------", False, 1),
+    ("w------w", True, 1),
+    ("w------------", False, 2),
+    ("------", False, 1),
+]
+
+
+@pytest.mark.parametrize(("seconds", "healthy", "given_up"), SECONDS)
+def test_canary(seconds: str, healthy: bool, given_up: int) -> None:
+    canary = Canary("prefix:")
+    redis = Redis(canary)
+    for second in seconds:
+        redis.well = second == "w"
+        canary.tick(redis)  # type: ignore[arg-type]
+    assert (canary.healthy, redis.given_up) == (healthy, given_up)
+
+
+def test_each_process_has_its_own() -> None:
+    assert Canary("").channel != Canary("").channel
+    assert Canary("demo:").channel.startswith(b"demo:ws4redis:canary:")

@@ -1,0 +1,105 @@
+"""The loop tells whether it delivers, with both doors."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websocket import WebSocketBadStatusException
+
+from tests.servers import Site, Valkey, wait_for
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def site(door: type[Site], valkey: Valkey, database: Path) -> Iterator[Site]:
+    settings = {"WS4REDIS_HEALTH_PATH": '"health/loop"', "WS4REDIS_TIMEOUT": "2", "WS4REDIS_PREFIX": '"p"'}
+    with door(valkey.url, DATABASE=str(database), **settings) as server:
+        yield server
+
+
+def ask(site: Site, path: str = "/ws/health/loop", method: str = "GET") -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(site.url(path), method=method), timeout=20) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def figures(site: Site) -> dict[str, Any]:
+    return dict(json.loads(ask(site)[1]))
+
+
+def test_figures(site: Site, valkey: Valkey) -> None:
+    wait_for(lambda: ask(site)[0] == 200, "it is healthy")
+    browsers = [site.connect("/ws/a?subscribe-broadcast") for _ in range(3)]
+    for _ in range(5):
+        valkey.client().publish("p:broadcast:a", "hi")
+    assert [browser.recv() for browser in browsers for _ in range(5)] == ["hi"] * 15
+    with pytest.raises(WebSocketBadStatusException):
+        site.connect("/ws/a", header={"Origin": "http://evil.example", "Cookie": "a=b"})
+    browsers.pop().close()
+    wait_for(lambda: figures(site)["websockets"] == 2, "one has left")
+    found = figures(site)
+    assert found["healthy"] is True
+    assert found["seconds_since_canary"] <= 2
+    assert (found["channels"], found["deliveries"] >= 15) == (1, True)
+    assert found["counts"] == {"closed with 1000": 1, "refused with 403": 1}
+
+
+BROKEN = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+
+
+@pytest.mark.parametrize("how", BROKEN.values(), ids=BROKEN)
+def test_it_is_red_while_redis_does_not_deliver(site: Site, valkey: Valkey, how: signal.Signals) -> None:
+    wait_for(lambda: ask(site)[0] == 200, "it is healthy")
+    browser = site.connect("/ws/a?subscribe-broadcast")
+    if how == signal.SIGKILL:
+        valkey.stop(how)
+    else:
+        valkey.send_signal(how)
+    wait_for(lambda: ask(site)[0] == 503, "it is red")
+    assert figures(site)["websockets"] == 1, "the browser is still there"
+    if how == signal.SIGKILL:
+        valkey.start()
+    else:
+        valkey.send_signal(signal.SIGCONT)
+    wait_for(lambda: ask(site)[0] == 200, "it is healthy again")
+    valkey.client().publish("p:broadcast:a", "hi")
+    assert browser.recv() == "hi"
+
+
+OTHERS = [
+    ("GET", "/ws/health", 400),
+    ("GET", "/ws/health/loop/", 400),
+    ("POST", "/ws/health/loop", 400),
+    ("HEAD", "/ws/health/loop", 200),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "status"), OTHERS)
+def test_other_requests(site: Site, method: str, path: str, status: int) -> None:
+    wait_for(lambda: ask(site)[0] == 200, "it is healthy")
+    assert ask(site, path, method)[0] == status
+
+
+def test_the_path_is_a_facility_like_others(site: Site, valkey: Valkey) -> None:
+    browser = site.connect("/ws/health/loop?subscribe-broadcast")
+    valkey.client().publish("p:broadcast:health/loop", "hi")
+    assert browser.recv() == "hi"
+
+
+def test_by_default_nobody_tells(door: type[Site], valkey: Valkey, database: Path) -> None:
+    with door(valkey.url, DATABASE=str(database)) as site:
+        assert ask(site, "/ws/health")[0] == ask(site, "/ws/")[0] == 400
