@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import websocket
 
+from tests.browsers import all_counts, counts, get, plain_socket
 from tests.servers import UWSGI, Valkey, wait_for
 
 
@@ -72,4 +74,68 @@ def test_stop(start: Callable[..., UWSGI], how: signal.Signals) -> None:
     opcode, data = browser.recv_data()
     assert (opcode, int.from_bytes(data[:2], "big")) == (8, 1012)
     assert site.process.wait(20) is not None
+    assert "Traceback" not in site.log()
+
+
+# to one worker of two: signal, the close code that its browsers get
+SIGNALS_TO_A_WORKER = [
+    (signal.SIGHUP, 1012),
+    (signal.SIGTERM, 1012),
+    (signal.SIGINT, 1012),
+    (signal.SIGKILL, None),
+]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS_TO_A_WORKER)
+def test_a_worker_ends(
+    start: Callable[..., UWSGI], redis_server: Valkey, number: signal.Signals, code: int | None
+) -> None:
+    """Its browsers are told, where it can still speak; those of the other stay; a new one takes its place."""
+    site = start(workers=2)
+    browsers = [site.connect("/ws/x?subscribe-broadcast") for _ in range(20)]
+    pid = counts(site)["pid"]
+    os.kill(pid, number)
+    redis_server.client().publish("broadcast:x", "hi")
+    ended, stayed = [], []
+    for browser in browsers:
+        try:
+            opcode, data = browser.recv_data()
+        except (websocket.WebSocketException, OSError):
+            ended.append(None)
+            continue
+        (ended if opcode == 8 else stayed).append(int.from_bytes(data[:2], "big") if opcode == 8 else data)
+    assert set(ended) == {code}
+    assert set(stayed) <= {b"hi"} and len(ended) + len(stayed) == 20
+    wait_for(lambda: counts(site)["pid"] != pid, "a new worker")
+    again = wait_for(lambda: serves_again(site), "it serves again")
+    wait_for(lambda: redis_server.client().publish("broadcast:x", "again"), "somebody listens")
+    assert again.recv() == "again"
+    assert "Traceback" not in site.log()
+
+
+def test_a_reload_under_load(start: Callable[..., UWSGI], redis_server: Valkey) -> None:
+    """Two workers, a thousand browsers, a request in flight: it is answered, all are told, and all may come back."""
+    site = start(workers=2, log_master=False)
+    browsers = [plain_socket(site, "/ws/x?subscribe-broadcast") for _ in range(1000)]
+    answers: list[str] = []
+    request = threading.Thread(target=lambda: answers.append(get(site, "/slow?seconds=1")))
+    request.start()
+    wait_for(lambda: any(each["slow"] for each in all_counts(site).values()), "the request is in flight")
+    site.send_signal(signal.SIGHUP)
+    for browser in browsers:
+        received = b""
+        while data := browser.recv(4096):
+            received += data
+        assert received == b"\x88\x02\x03\xf4", "1012 and nothing else"
+        browser.close()
+    request.join()
+    assert answers == ["slow"]
+    begin = time.monotonic()
+    wait_for(lambda: serves_again(site), "it serves again")
+    back = [plain_socket(site, "/ws/x?subscribe-broadcast") for _ in range(1000)]
+    print(f"1000 browsers were back {time.monotonic() - begin:.1f} s after the first")
+    wait_for(lambda: redis_server.client().publish("broadcast:x", "hi") == 2, "both workers listen")
+    for browser in back:
+        assert browser.recv(100) == b"\x81\x02hi"
+        browser.close()
     assert "Traceback" not in site.log()

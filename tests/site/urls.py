@@ -7,5 +7,6 @@ urlpatterns = [
     path("login/<str:name>", views.log_in),
     path("visit", views.visit),
     path("publish", views.publish),
+    path("slow", views.slow),
     path("stacks", views.stacks),
 ]

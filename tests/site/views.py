@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 from django.contrib.auth import get_user_model, login
@@ -12,6 +13,9 @@ from tests.site.hooks import RememberingSubscriber
 from ws4redis.loop import process
 from ws4redis.loop.tally import tally
 from ws4redis.publisher import RedisPublisher
+
+#: slow requests that are not answered yet
+in_flight = 0
 
 
 def _socket_options(connection):
@@ -41,6 +45,7 @@ def counts(request):
         "cpu": sum(os.times()[:2]),
         "memory": int(Path("/proc/self/statm").read_text().split()[1]) * 4096,
         "tally": dict(tally),
+        "slow": in_flight,
         "released": len(RememberingSubscriber.released),
         "connections": 0,
         "connected": 0,
@@ -55,6 +60,15 @@ def counts(request):
             found["channels"] = len(loop.hub.channels) - 1  # the canary's
             found["options"] = sorted(_socket_options(each) for each in loop.connections)
     return JsonResponse(found)
+
+
+def slow(request):
+    """Takes its time, without keeping others waiting."""
+    global in_flight
+    in_flight += 1
+    time.sleep(float(request.GET["seconds"]))
+    in_flight -= 1
+    return HttpResponse("slow")
 
 
 def log_in(request, name):
