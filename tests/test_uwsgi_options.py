@@ -38,6 +38,7 @@ VERDICTS: list[tuple[dict[str, Any], dict[str, bool], str, str]] = [
     ({"buffer-size": None}, {}, "", "buffer-size = 32768"),
     ({"buffer-size": b"4096"}, {}, "", "buffer-size = 32768"),
     ({"buffer-size": b"65536"}, {}, "", ""),
+    ({"max-requests": b"5000"}, {}, "", "use max-worker-lifetime"),
 ]
 
 

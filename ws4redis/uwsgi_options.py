@@ -52,6 +52,8 @@ def judge(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) 
         warnings.append("uWSGI cannot reload from a virtual environment: add binary-path = $(VIRTUAL_ENV)/bin/python")
     if _number(options.get("buffer-size")) < _LEAST_BUFFER_SIZE:
         warnings.append(f"requests with many cookies are refused: add buffer-size = {_LEAST_BUFFER_SIZE}")
+    if "max-requests" in options:
+        warnings.append("'max-requests' counts upgrades, and its end sends all browsers away: use max-worker-lifetime")
     return Verdict(errors, warnings)
 
 
