@@ -643,6 +643,13 @@ def test_settings() -> None:
     assert list(documented) == list(settings.SETTINGS)
 
 
+def test_every_guarantee_names_its_test() -> None:
+    rows = table("topics/guarantees.md")[1:]
+    shown = {word for row in rows for word in re.findall(r"`(test_\w+)`", row[3])}
+    assert all("`test_" in row[3] for row in rows)
+    assert [name for name in shown if not (ROOT / f"tests/{name}.py").is_file()] == []
+
+
 def test_flags() -> None:
     flags = [*RedisSubscriber.subscription_channels, *RedisSubscriber.publish_channels, channels.ECHO]
     assert sorted(first_words("reference/urls.md")) == sorted(flags)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 import warnings
@@ -11,10 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.http import BadHeaderError
 
 import tests.django_setup  # noqa: F401
 from tests.servers import ROOT
-from ws4redis import redis_client
+from ws4redis import exceptions, redis_client
 
 #: module -> names that mean here what they meant there
 NAMES: dict[str, str] = {
@@ -55,6 +57,38 @@ MEMBERS: dict[str, str] = {
     "ws4redis.websocket.WebSocket": "closed get_file_descriptor send flush close",
 }
 
+#: callable -> the names by which its arguments may be passed
+ARGUMENTS: dict[str, str] = {
+    "ws4redis.redis_store.RedisStore": "connection",
+    "ws4redis.redis_store.RedisStore.publish_message": "message expire",
+    "ws4redis.redis_store.RedisStore.pipeline_publish_message": "message expire transaction",
+    "ws4redis.redis_store.RedisStore._get_message_channels": "request facility broadcast groups users sessions",
+    "ws4redis.publisher.RedisPublisher.fetch_message": "request facility audience",
+    "ws4redis.subscriber.RedisSubscriber": "connection",
+    "ws4redis.subscriber.RedisSubscriber.set_pubsub_channels": "request channels",
+    "ws4redis.subscriber.RedisSubscriber.send_persisted_messages": "websocket",
+    "ws4redis.subscriber.RedisSubscriber.publish_message": "message expire",
+    "ws4redis.wsgi_server.WebsocketWSGIServer": "redis_connection",
+    "ws4redis.wsgi_server.WebsocketWSGIServer.assure_protocol_requirements": "environ",
+    "ws4redis.wsgi_server.WebsocketWSGIServer.process_request": "request",
+    "ws4redis.wsgi_server.WebsocketWSGIServer.process_subscriptions": "request",
+    "ws4redis.wsgi_server.WebsocketWSGIServer.upgrade_websocket": "environ start_response",
+    "ws4redis.wsgi_server.WebsocketWSGIServer.__call__": "environ start_response",
+    "ws4redis.websocket.WebSocket.send": "message binary",
+    "ws4redis.websocket.WebSocket.close": "code message",
+    "ws4redis.context_processors.default": "request",
+    "ws4redis.models.store_groups_in_session": "sender user request",
+    "ws4redis._compat.is_authenticated": "request",
+}
+
+#: exception -> what it also is, for those who catch that
+ERRORS: dict[str, list[type[Exception]]] = {
+    "WebSocketError": [OSError],
+    "FrameTooLargeException": [OSError, exceptions.WebSocketError],
+    "HandshakeError": [ValueError, BadHeaderError],
+    "UpgradeRequiredError": [ValueError, BadHeaderError, exceptions.HandshakeError],
+}
+
 #: what is no longer what it was -> a word of the warning
 WITHOUT_MEANING: dict[str, str] = {
     "ws4redis.redis_store._wrap_users": "_get_message_channels",
@@ -81,6 +115,20 @@ def test_names(module: str, name: str) -> None:
 def test_members(path: str, name: str) -> None:
     module, _, owner = path.rpartition(".")
     inspect.getattr_static(getattr(import_module(module), owner), name)
+
+
+@pytest.mark.parametrize(("path", "names"), ARGUMENTS.items())
+def test_arguments(path: str, names: str) -> None:
+    parts = path.split(".")
+    found = import_module(".".join(parts[:2]))
+    for part in parts[2:]:
+        found = getattr(found, part)
+    assert set(names.split()) <= set(inspect.signature(found).parameters)
+
+
+@pytest.mark.parametrize(("name", "kinds"), ERRORS.items())
+def test_errors(name: str, kinds: list[type[Exception]]) -> None:
+    assert all(issubclass(getattr(exceptions, name), kind) for kind in kinds)
 
 
 @pytest.mark.parametrize(("path", "advice"), WITHOUT_MEANING.items())
@@ -118,6 +166,24 @@ def test_the_names_of_the_door_to_uwsgi() -> None:
         "assert uWSGIWebsocketServer is uWSGIWebSocketServer and uWSGIWebsocket is uWSGIWebSocket\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_the_door_to_uwsgi_is_inside_uwsgi() -> None:
+    with pytest.raises(ImportError, match=r"works inside uWSGI only.*ws4redis\.django_runserver"):
+        import_module("ws4redis.uwsgi_runserver")
+
+
+def test_settings_must_be_named_before_the_door_patches() -> None:
+    """With gevent's loop, and nothing patched yet."""
+    code = (
+        "import sys, types; sys.modules['uwsgi'] = types.SimpleNamespace(opt={'gevent': b'100'})\n"
+        "import ws4redis.uwsgi_runserver\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    failed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert "ImproperlyConfigured: Set DJANGO_SETTINGS_MODULE in wsgi.py before" in failed.stderr
 
 
 REQUESTS: list[tuple[Any, bool]] = [

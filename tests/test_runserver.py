@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +21,7 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from websocket import WebSocketBadStatusException
 
 from tests.browsers import counts, get, plain_socket
-from tests.servers import RunServer, Valkey, free_port, wait_for
+from tests.servers import ROOT, RunServer, Valkey, free_port, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,46 @@ def test_what_is_sent_before_the_answer_is_not_lost(site: RunServer, redis_serve
         )
         wait_for(lambda: redis_server.client().get("broadcast:early") == b"early", "the early message")
         assert browser.recv(1000).startswith(b"HTTP/1.1 101 ")
+
+
+def test_nothing_of_djangos_own_server_is_replaced() -> None:
+    """Beside WSGI_APPLICATION nothing is needed, and whatever else uses these works as ever."""
+    code = (
+        "import django; django.setup()\n"
+        "import ws4redis.django_runserver\n"
+        "from django.core.management.commands import runserver\n"
+        "from django.core.servers import basehttp\n"
+        "from wsgiref.util import is_hop_by_hop\n"
+        "assert runserver.run is basehttp.run and is_hop_by_hop('Upgrade')\n"
+    )
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.site.settings"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=60)
+
+
+# where websockets are, path, whose it is
+DISPATCHED = [
+    ("/ws/", "/ws/x", "websocket"),
+    ("/ws/", "/ws/", "websocket"),
+    ("/ws/", "/ws", "django"),
+    ("/ws/", "/page", "django"),
+    ("", "/ws/x", "django"),
+    (None, "/ws/x", "django"),
+]
+
+
+@pytest.mark.parametrize(("url", "path", "whose"), DISPATCHED)
+def test_what_is_below_the_url_is_a_websockets(
+    monkeypatch: pytest.MonkeyPatch, url: str | None, path: str, whose: str
+) -> None:
+    import django
+
+    django.setup()
+    from ws4redis import django_runserver
+
+    monkeypatch.setattr(django_runserver, "_websocket_url", url)
+    for each in ("websocket", "django"):
+        monkeypatch.setattr(django_runserver, f"_{each}_app", lambda environ, start_response, each=each: [each])
+    assert django_runserver.application({"PATH_INFO": path}, lambda *args: None) == [whose]
 
 
 def test_a_breakpoint_stops_one_browser_only(redis_server: Valkey) -> None:

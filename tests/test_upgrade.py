@@ -14,6 +14,7 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
+import redis
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 from django.test import RequestFactory, override_settings
@@ -52,11 +53,17 @@ def answer(
         browser.sendall("\r\n".join([f"{method} {path} {version}", *lines, "", ""]).encode("latin-1"))
         received = b""
         while not (end := received.find(b"\r\n\r\n") + 4) > 3:
-            received += browser.recv(65536)
+            received += some(browser)
         length = re.search(rb"Content-Length: (\d+)", received)
         while length and len(received) < end + int(length[1]):
-            received += browser.recv(65536)
+            received += some(browser)
     return received.decode("latin-1")
+
+
+def some(browser: socket.socket) -> bytes:
+    part = browser.recv(65536)
+    assert part, "the connection ends before the answer does"
+    return part
 
 
 ANSWERS: list[tuple[str, dict[str, Any], str, str]] = [
@@ -287,6 +294,57 @@ def test_no_middleware_runs(door: type[Site], redis_server: Valkey, tmp_path: Pa
         site.connect()
 
 
+def test_without_websocket_url_it_is_ws(door: type[Site], redis_server: Valkey, tmp_path: Path) -> None:
+    (tmp_path / "brief_settings.py").write_text("from tests.site.settings import *\ndel WEBSOCKET_URL\n")
+    with door(redis_server.url, DJANGO_SETTINGS_MODULE="brief_settings", PYTHONPATH=str(tmp_path)) as site:
+        browser = site.connect("/ws/brief?subscribe-broadcast")
+        assert redis_server.client().publish("broadcast:brief", "hi") == 1
+        assert browser.recv() == "hi"
+
+
+# the session engine, whose app the site does not have; the cookie, which may be of another site on this host
+NOBODYS: list[tuple[str, str | None]] = [
+    ("cache", None),
+    ("cache", f"sessionid={'x' * 32}"),
+    ("db", None),
+    ("db", f"sessionid={'x' * 32}"),
+]
+
+
+@pytest.mark.parametrize(("engine", "cookie"), NOBODYS)
+def test_a_site_without_users_and_sessions(
+    bare_site: Callable[[str], Site], redis_server: Valkey, engine: str, cookie: str | None
+) -> None:
+    site, facility = bare_site(engine), uuid.uuid4().hex
+    flags = "&".join(RedisSubscriber.subscription_channels)
+    browser = site.connect(f"/ws/{facility}?{flags}", cookie=cookie)
+    assert redis_server.client().publish(f"broadcast:{facility}", "hi") == 1
+    assert browser.recv() == "hi"
+
+
+@pytest.fixture(scope="module")
+def bare_site(
+    door: type[Site], redis_server: Valkey, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Site]]:
+    """Neither has Django's apps for users and sessions, nor their middleware."""
+    folder, sites = tmp_path_factory.mktemp("bare"), {}
+    (folder / "bare_settings.py").write_text(
+        "from tests.site.settings import *\n"
+        "INSTALLED_APPS, MIDDLEWARE, ROOT_URLCONF = ['ws4redis'], [], 'bare_settings'\n"
+        "urlpatterns = []\n"
+    )
+    with ExitStack() as started:
+
+        def start(engine: str) -> Site:
+            if engine not in sites:
+                settings = {"DJANGO_SETTINGS_MODULE": "bare_settings", "PYTHONPATH": str(folder)}
+                settings["SESSION_ENGINE"] = f"django.contrib.sessions.backends.{engine}"
+                sites[engine] = started.enter_context(door(redis_server.url, **settings))
+            return sites[engine]
+
+        yield start
+
+
 def test_options_of_the_socket(site: Site) -> None:
     site.connect()
     wait_for(lambda: counts(site)["options"] == [[1, 1]], "TCP_NODELAY and SO_KEEPALIVE are set")
@@ -404,13 +462,13 @@ class Doorless(WebsocketWSGIServer):
         raise UpgradeRefused(503, "so far so good")
 
 
-def steps(query: str = "", **settings: Any) -> tuple[str, str]:
+def steps(query: str = "", server: type[Doorless] = Doorless, **settings: Any) -> tuple[str, str]:
     """The status line and the body."""
     headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in HANDSHAKE.items()}
     told: list[str] = []
     with override_settings(**settings):
         environ = RequestFactory().get(f"/ws/news?{query}", **headers).environ
-        body = Doorless()(environ, lambda status, headers: told.append(status))
+        body = server()(environ, lambda status, headers: told.append(status))
     return told[0], b"".join(body).decode()
 
 
@@ -518,3 +576,67 @@ def test_a_hook_that_identifies_nobody_leaves_nobodys_channels() -> None:
     steps("&".join(flags), WS4REDIS_PROCESS_REQUEST=lambda request: None, WS4REDIS_SUBSCRIBER=Recording)
     [subscriber] = Recording.made
     assert (subscriber.channels_heard, subscriber._publishers) == ((b"broadcast:news",), {"broadcast:news"})
+
+
+def test_the_order_of_the_steps() -> None:
+    """Who may be refused is refused before there is a subscriber, and before the upgrade."""
+    order: list[str] = []
+
+    class Step:
+        """Notes its name, and goes on."""
+
+        def __init__(self, name: str, then: Any = None) -> None:
+            self.name, self.then = name, then
+
+        def __call__(self, *args: Any) -> Any:
+            order.append(self.name)
+            return self.then(*args) if self.then else None
+
+    class Told(RedisSubscriber):
+        def __init__(self, connection: Any) -> None:
+            order.append("subscriber")
+            super().__init__(connection)
+
+        def set_pubsub_channels(self, request: HttpRequest, channels: Any) -> None:
+            order.append("channels")
+            super().set_pubsub_channels(request, channels)
+
+        def release(self) -> None:
+            order.append("release")
+            super().release()
+
+    class Server(Doorless):
+        def assure_protocol_requirements(self, environ: Any) -> Any:
+            order.append("protocol")
+            return super().assure_protocol_requirements(environ)
+
+        def process_request(self, request: HttpRequest) -> None:
+            order.append("process_request")
+            super().process_request(request)
+
+        def process_subscriptions(self, request: HttpRequest) -> Any:
+            order.append("flags")
+            return super().process_subscriptions(request)
+
+        def upgrade_websocket(self, environ: Any, start_response: Any) -> Any:
+            order.append("upgrade")
+            return super().upgrade_websocket(environ, start_response)
+
+    allowed = Step("allowed", lambda request, flags: flags)
+    steps("subscribe-broadcast", Server, WS4REDIS_ALLOWED_CHANNELS=allowed, WS4REDIS_SUBSCRIBER=Told)
+    rest = ["flags", "allowed", "subscriber", "channels", "upgrade", "release"]
+    assert order == ["protocol", "process_request", *rest]
+    order.clear()
+    hooks = {"WS4REDIS_ALLOWED_CHANNELS": allowed, "WS4REDIS_PROCESS_REQUEST": Step("hook")}
+    steps("subscribe-broadcast", Server, WS4REDIS_SUBSCRIBER=Told, **hooks)
+    assert order == ["protocol", "hook", *rest]
+
+
+def test_what_a_server_tells_of_itself() -> None:
+    given = redis.Redis()
+    with override_settings(WS4REDIS_SUBSCRIBER=Recording):
+        servers = [Doorless(), Doorless(given), Doorless(redis_connection=given)]
+    for server in servers:
+        assert server.Subscriber is Recording
+        assert server.possible_channels == [*Recording.subscription_channels, *Recording.publish_channels]
+    assert [server._redis_connection is given for server in servers] == [False, True, True]

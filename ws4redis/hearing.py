@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.publication import Publication
+
+#: returns that one browser waits for
+_MOST_EXPECTED = 10_000
 
 
 class Follower(Protocol):
@@ -90,6 +93,8 @@ class OwnMessages:
         key = (channel, payload)
         with self._lock:
             self._counts[key] = self._counts.get(key, 0) + 1
+            if len(self._counts) > _MOST_EXPECTED:  # what was expected first will never come
+                del self._counts[next(iter(self._counts))]
 
     def forget(self, channel: bytes, payload: bytes) -> bool:
         """One return less is expected; False where none was."""
@@ -101,6 +106,10 @@ class OwnMessages:
             else:
                 self._counts.pop(key, None)
         return count > 0
+
+    def forget_channels(self, channels: Sequence[bytes]) -> None:
+        with self._lock:
+            self._counts = {key: count for key, count in self._counts.items() if key[0] not in channels}
 
     def others(self, publications: Iterable[Publication]) -> list[Publication]:
         """The publications without the own ones."""

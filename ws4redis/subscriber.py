@@ -12,7 +12,7 @@ from redis.client import PubSub
 from ws4redis import redis_client
 from ws4redis.channels import Standing, facility_of, groups_channel, identity_of
 from ws4redis.groups import with_newer_groups
-from ws4redis.hearing import Follower, OwnMessages, Subscriptions
+from ws4redis.hearing import Follower, OwnMessages, Subscriptions, check_number
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
 __all__ = ["SELF", "RedisStore", "RedisSubscriber"]
@@ -44,6 +44,7 @@ class RedisSubscriber(RedisStore):
         standing = Standing(identity_of(request), facility_of(request.path_info), tuple(channels))
         self._publishers.update(standing.channels("publish"))
         if heard := standing.channels("subscribe"):
+            check_number(len(heard))
             with redis_client.redis_errors():
                 self._subscription.subscribe(*heard)
         if standing.depends_on_groups and isinstance(self._subscription, Subscriptions):

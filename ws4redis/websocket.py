@@ -173,10 +173,10 @@ class WebSocket:
         self._protocol.ping()
         self._answer()
 
-    def close(self, code: int = CloseCode.NORMAL, reason: str = "") -> None:
-        """Begin the closing handshake (RFC 6455, section 7.1.2)."""
+    def close(self, code: int = CloseCode.NORMAL, message: str = "") -> None:
+        """Begin the closing handshake (RFC 6455, section 7.1.2); ``message`` is the reason."""
         if self.open:
-            self._protocol.close(code, reason)
+            self._protocol.close(code, message)
             self._answer()
 
     def abort(self) -> None:

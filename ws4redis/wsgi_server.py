@@ -36,7 +36,7 @@ from ws4redis.loop.ports import View
 from ws4redis.loop.process import LoopProcess, loop_process
 from ws4redis.loop.runtime import Runtime
 from ws4redis.loop.tally import tally
-from ws4redis.protocol.deflate import Options, agree
+from ws4redis.protocol.deflate import Agreement, Options, agree
 from ws4redis.protocol.handshake import Handshake, accept_response, read_handshake, select_subprotocol
 from ws4redis.redis_store import RedisMessage
 from ws4redis.refusals import refusal_for
@@ -104,6 +104,7 @@ class WebsocketWSGIServer:
             handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
             subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
             check_origin(request)
+            compression = _compression(handshake)
             view = self._admit_in_thread(request)
         except InvalidHandshake as error:
             if _asks_for_health(environ):
@@ -116,10 +117,13 @@ class WebsocketWSGIServer:
             websocket = self._upgrade(environ, start_response)
         except Exception as error:
             self.process.give_back(view.seats)
-            view.on_close()
+            _release(view.on_close)
             return self._refuse(error, environ, start_response)
         logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
-        extensions = _compress(websocket, handshake)
+        extensions = None
+        if compression is not None:
+            websocket.compress(*compression)
+            extensions = compression[0].response
         self.park(websocket, view, accept_response(handshake.key, subprotocol, extensions))
         return []
 
@@ -203,7 +207,7 @@ class WebsocketWSGIServer:
             check_number(len(subscriber._publishers))
             view = ChannelView(subscriber, echo)
         except BaseException:
-            subscriber.release()
+            _release(subscriber.release)
             raise
         if logger.isEnabledFor(logging.INFO):
             _log_channels(request, subscriber)
@@ -265,17 +269,22 @@ def _handshake(environ: Environ) -> Handshake:
     return read_handshake(environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"], _headers(environ))
 
 
-def _compress(websocket: WebSocket, handshake: Handshake) -> str | None:
-    """Agree on compression, where the browser offers it and the site wants it; returns the response's header."""
+def _compression(handshake: Handshake) -> tuple[Agreement, Options] | None:
+    """What is agreed on, where the browser offers compression and the site wants it."""
     wanted = settings.WS4REDIS_DEFLATE
     if not wanted or not handshake.extensions:
         return None
     options = Options() if wanted is True else Options(**wanted)
     agreement = agree(handshake.extensions, options)
-    if agreement is None:
-        return None
-    websocket.compress(agreement, options)
-    return agreement.response
+    return None if agreement is None else (agreement, options)
+
+
+def _release(release: Callable[[], Any]) -> None:
+    """A visitor who is refused shall hear why, even if this fails."""
+    try:
+        release()
+    except Exception:
+        logger.exception("a subscriber's release() failed")
 
 
 def _headers(environ: Environ) -> dict[str, str]:

@@ -22,6 +22,15 @@ def identify(request: HttpRequest) -> None:
 
 
 def _load_session(key: str | None) -> Any:
+    try:
+        return _known_session(key)
+    except RuntimeError:
+        if apps.is_installed("django.contrib.sessions"):
+            raise
+        return None  # the engine would need that app's table
+
+
+def _known_session(key: str | None) -> Any:
     store = import_module(django_settings.SESSION_ENGINE).SessionStore
     session = store(key)
     if key:
@@ -36,5 +45,6 @@ def _user(request: HttpRequest) -> Any:
     if not apps.is_installed("django.contrib.auth"):
         return None
     from django.contrib.auth import get_user  # its models need the app registry
+    from django.contrib.auth.models import AnonymousUser
 
-    return get_user(request)
+    return get_user(request) if request.session is not None else AnonymousUser()

@@ -182,6 +182,7 @@ class Connection:
         if self.websocket.closed:
             self._loop.runtime.spawn(self._say_goodbye)
         else:
+            self._listener.rested()
             self.websocket.resume()
 
     # leaving

@@ -102,7 +102,10 @@ class Listener:
         """The browser has taken what was in its outbox."""
         if self._backlog is not None:
             backlog, self._backlog = self._backlog, None
-            self._send([Bundle(backlog.take())])
+            self._send([Bundle([each for each in backlog.take() if each.channel in self._view.channels])])
+
+    def rested(self) -> None:
+        """``follow()`` has told already."""
 
     def resubscribed(self) -> None:
         """A loss is over: what is held is older than what will be fetched, and own messages may never come back."""
@@ -162,11 +165,20 @@ class Listener:
         before, after = self._heard, self._view.channels
         joined = [each for each in after if each not in before]
         hub, pubsub = self._loop.hub, self._loop.pubsub
-        pubsub.unsubscribe(hub.leave(self, [each for each in before if each not in after]))
+        left = [each for each in before if each not in after]
+        pubsub.unsubscribe(hub.leave(self, left))
+        self._forget(left)
         pubsub.subscribe(hub.join(self, joined))
         self._heard = after
         if joined:
             self._ask(tuple(each for each in after if each in joined or each in self._asked))
+
+    def _forget(self, left: Sequence[bytes]) -> None:
+        """Whoever comes back to a channel begins anew there."""
+        if self._held:
+            self._held = [each for each in self._held if each.publications[0].channel not in left]
+        if self._view.own_messages:
+            self._view.own_messages.forget_channels(left)
 
     def _ask(self, channels: tuple[bytes, ...]) -> None:
         """Read what was kept; what is published meanwhile is held back."""

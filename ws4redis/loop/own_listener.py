@@ -31,6 +31,8 @@ class OwnListener:
         self._accept_response = accept_response
         self._watcher: Watcher | None = None
         self._left = False
+        #: a greenlet reads or is about to; True until it waits for the first time
+        self._reading = True
 
     @property
     def connected(self) -> bool:
@@ -48,6 +50,11 @@ class OwnListener:
     def drained(self) -> None:
         """A browser that is too slow is closed."""
 
+    def rested(self) -> None:
+        """What the browser said may have made the source subscribe at last."""
+        if self._watcher is None and not self._reading:
+            self._loop.runtime.spawn(self._works, self._wait)
+
     def resubscribed(self) -> None:
         """That is another subscription."""
 
@@ -56,12 +63,13 @@ class OwnListener:
     def _begin(self) -> None:
         send_kept = self._view.send_kept
         if send_kept is None or self._works(partial(send_kept, self._websocket)):
-            self._works(self._wait)
+            self._go_on()
 
     def _wait(self) -> None:
         """redis-py may have connected again, to another descriptor."""
         with self._loop.runtime.lock:
             self._forget_descriptor()
+            self._reading = False
             descriptor = None if self._left else self._source.get_file_descriptor()
             if descriptor:
                 self._watcher = self._loop.runtime.watch_readable(descriptor)
@@ -70,17 +78,24 @@ class OwnListener:
     def _readable(self) -> None:
         assert self._watcher is not None
         self._watcher.stop()
+        self._reading = True
         self._loop.runtime.spawn(self._read)
 
     def _read(self) -> None:
+        if self._works(self._read_one):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what has been received, then wait for more."""
         if self._works(self._read_all):
             self._works(self._wait)
 
+    def _read_one(self) -> None:
+        self._tell(self._source.parse_response())
+
     def _read_all(self) -> None:
-        while True:
-            self._tell(self._source.parse_response())
-            if self._left or not self._source.has_more():
-                return
+        while not self._left and self._source.has_more():
+            self._read_one()
 
     def _tell(self, reply: Any) -> None:
         payload = RedisMessage(reply)
