@@ -72,16 +72,19 @@ class Owner:
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
         self.losses = 0
+        #: its messages are being handled
+        self.busy = False
         self.then: Callable[[], object] = lambda: None
 
     def drained(self) -> None:
         pass
 
-    def received(self, messages: list[str | bytes], size: int) -> None:
+    def received(self, messages: list[str | bytes], size: int) -> bool:
         assert not self.losses, "nothing follows after lost()"
         self.messages += messages
         if messages:
             self.then()
+        return self.busy
 
     def lost(self) -> None:
         self.losses += 1
@@ -223,6 +226,24 @@ def test_messages_are_handed_on(wire: Wire, data: bytes, messages: list[str | by
 def test_pings_are_answered(wire: Wire) -> None:
     wire.say(frame(PING, b"one") + frame(TEXT, b"hi") + frame(PING, b"two"))
     assert wire.frames() == [(0xA, b"one"), (0xA, b"two")]
+
+
+@pytest.mark.parametrize(
+    ("last", "close"),
+    [(close_frame(1000), (8, b"\x03\xe8")), (b"\xff\xff", (8, b"\x03\xeareserved bits are set"))],
+    ids=["a close frame", "an error"],
+)
+def test_what_was_said_before_the_end_is_answered_before_it(wire: Wire, last: bytes, close: tuple[int, bytes]) -> None:
+    wire.owner.busy = True
+    wire.say(frame(TEXT, b"hi") + last)
+    assert wire.frames() == [] and wire.websocket.open
+    wire.websocket.send("hello")
+    wire.owner.busy = False
+    wire.websocket.resume()
+    assert wire.frames() == [(1, b"hello"), close]
+    wire.browser.close()
+    wire.run()
+    assert wire.websocket.closed and wire.owner.losses == 1
 
 
 def test_what_is_said_to_a_paused_websocket_waits(wire: Wire) -> None:

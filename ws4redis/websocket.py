@@ -51,8 +51,11 @@ class Connected(Protocol):
 class Owner(Protocol):
     """Whom a websocket tells; by the loop, in no greenlet: must not block."""
 
-    def received(self, messages: list[str | bytes], size: int) -> None:
-        """The browser sent so many bytes, which completed these messages: str is text, bytes is binary."""
+    def received(self, messages: list[str | bytes], size: int) -> bool:
+        """The browser sent so many bytes, which completed these messages: str is text, bytes is binary.
+
+        Returns whether messages are being handled; then ``resume()`` follows.
+        """
 
     def drained(self) -> None:
         """All that waited is on its way."""
@@ -76,6 +79,7 @@ class WebSocket:
         "_outbox_size",
         "_owner",
         "_paused",
+        "_postponed",
         "_protocol",
         "_reader",
         "_runtime",
@@ -99,6 +103,8 @@ class WebSocket:
         self._reader: Watcher = runtime.watch_readable(connected.fileno())
         self._writer: Watcher | None = None
         self._paused = True
+        #: the answer to the browser's end waits until its messages are handled
+        self._postponed = False
         #: messages may be sent: no close frame was, in either direction
         self.open = True
         #: the descriptor is closed
@@ -128,6 +134,8 @@ class WebSocket:
 
     def resume(self) -> None:
         """Read what the browser sends."""
+        if self._postponed:
+            self._answer()
         if self._paused and not self.closed:
             self._paused = False
             self._reader.start(self._readable)
@@ -208,9 +216,13 @@ class WebSocket:
             self.abort()
             return
         messages = self._protocol.receive_data(data)
-        if self._owner is not None:
-            self._owner.received(messages, len(data))
-        self._answer()
+        busy = self._owner is not None and self._owner.received(messages, len(data))
+        if busy and self._protocol.state is State.CLOSED:
+            # what was said before the end is answered before the end, too
+            self._postponed = True
+            self.pause()
+        else:
+            self._answer()
 
     def _writable(self) -> None:
         assert self._outbox is not None and self._writer is not None
@@ -231,6 +243,7 @@ class WebSocket:
 
     def _answer(self) -> None:
         """Send what the protocol has to say: pongs, pings, closes."""
+        self._postponed = False
         if self._protocol.state is not State.OPEN:
             self.open = False
         if output := self._protocol.data_to_send():

@@ -119,13 +119,13 @@ class Connection:
 
     # from the browser
 
-    def received(self, messages: list[str | bytes], size: int) -> None:
+    def received(self, messages: list[str | bytes], size: int) -> bool:
         if not self.websocket.open:
-            return
+            return False
         self._silent = 0
         if self._exceeds_allowance(len(messages), size):
             self.close(CloseCode.POLICY_VIOLATION, "too much at once")
-            return
+            return False
         heartbeat = self._loop.heartbeat
         if heartbeat is not None and messages:
             others = [each for each in messages if not heartbeat.matches(each)]
@@ -139,6 +139,7 @@ class Connection:
             else:
                 self._busy = True
                 self._loop.runtime.spawn(self._handle)
+        return self._busy
 
     def _exceeds_allowance(self, messages: int, size: int) -> bool:
         window = self._loop.ticks // WINDOW_TICKS
