@@ -32,7 +32,19 @@ def test_which_groups_hold(update: bytes | None, groups: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"", b"hi", b"\xff", b"[]", b"{}", b'{"groups": 1, "at": 2000}', b'{"groups": []}']
+    "garbage",
+    [
+        b"",
+        b"hi",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"groups": 1, "at": 2000}',
+        b'{"groups": []}',
+        b"[" * 100_000,
+        b'{"groups": [], "at": 1' + b"0" * 400 + b"}",
+        b'{"groups": ["\\ud800"], "at": 2e9}',
+    ],
 )
 def test_what_is_no_update_changes_nothing(garbage: bytes, caplog: pytest.LogCaptureFixture) -> None:
     assert with_newer_groups(JOHN, garbage) == JOHN

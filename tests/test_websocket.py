@@ -79,7 +79,7 @@ class Owner:
     def drained(self) -> None:
         pass
 
-    def received(self, messages: list[str | bytes], size: int) -> bool:
+    def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
         assert not self.losses, "nothing follows after lost()"
         self.messages += messages
         if messages:

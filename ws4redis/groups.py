@@ -52,7 +52,8 @@ def with_newer_groups(identity: Identity, update: bytes | None) -> Identity:
     try:
         told = json.loads(update)
         names, at = tuple(str(name) for name in told["groups"]), float(told["at"])
-    except (ValueError, TypeError, KeyError):
+        "".join(names).encode()  # JSON may name what is no text
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         logger.warning("what Redis has as the groups of %r is not understood: %.100r", identity.username, update)
         return identity
     return identity._replace(groups=names) if at > identity.groups_at else identity

@@ -51,8 +51,8 @@ class Connected(Protocol):
 class Owner(Protocol):
     """Whom a websocket tells; by the loop, in no greenlet: must not block."""
 
-    def received(self, messages: list[str | bytes], size: int) -> bool:
-        """The browser sent so many bytes, which completed these messages: str is text, bytes is binary.
+    def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
+        """The browser sent so many frames and bytes, which completed these messages: str is text, bytes is binary.
 
         Returns whether messages are being handled; then ``resume()`` follows.
         """
@@ -215,8 +215,10 @@ class WebSocket:
             self._protocol.receive_eof()
             self.abort()
             return
-        messages = self._protocol.receive_data(data)
-        busy = self._owner is not None and self._owner.received(messages, len(data))
+        protocol = self._protocol
+        before = protocol.frames
+        messages = protocol.receive_data(data)
+        busy = self._owner is not None and self._owner.received(messages, protocol.frames - before, len(data))
         if busy and self._protocol.state is State.CLOSED:
             # what was said before the end is answered before the end, too
             self._postponed = True

@@ -230,7 +230,7 @@ class WebsocketWSGIServer:
         if refusal.status == 500:
             logger.error("websocket refused with 500", exc_info=error)
         elif refusal.status not in (400, 426):
-            logger.warning("websocket refused with %s: %s", refusal.status, error)
+            logger.warning("websocket refused with %s: %s", refusal.status, _printable(str(error)))
         body = f"{refusal.text}\n".encode()
         start_response(
             refusal.status_line,
@@ -253,6 +253,11 @@ def _subscriber_class() -> type[RedisSubscriber]:
     if not (isinstance(subscriber, type) and issubclass(subscriber, RedisSubscriber)):
         raise ImproperlyConfigured(f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of {RedisSubscriber.__module__}.")
     return subscriber
+
+
+def _printable(text: str) -> str:
+    """One line of a log, whatever a visitor calls himself."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _asks_for_health(environ: Environ) -> bool:

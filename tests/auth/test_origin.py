@@ -47,6 +47,9 @@ OWN_HOST = [
     ("https://example.com.evil.net", "example.com", "refused"),
     ("https://evilexample.com", "example.com", "refused"),
     ("https://example.com@evil.net", "example.com", "refused"),
+    ("http://[2001:db8::1]z8000", "[2001:db8::1]", "refused"),
+    ("http://evil.net[2001:db8::1];e", "[2001:db8::1]", "refused"),
+    ("http://evil.net\\@example.com", "example.com", "refused"),
     ("https://example.com", "", "refused"),
     ("https://example.com", None, "refused"),
     # the port must agree where Host carries one

@@ -149,7 +149,7 @@ def test_silence() -> None:
 def test_a_sign_of_life_begins_anew() -> None:
     made, wire, _ = connection()
     ticks(made, wire, 59)
-    made.received([], 1)
+    made.received([], 1, 1)
     assert ticks(made, wire, 30) == [(25, "ping")]
 
 
@@ -198,8 +198,8 @@ def test_what_is_kept_and_what_is_live_is_sent_once(kept: Any, live: list[tuple[
 def test_messages_are_handled_in_order_and_reading_waits() -> None:
     page = Page()
     made, wire, process = connection(page=page)
-    made.received(["1", "2"], 1)
-    made.received(["3"], 1)
+    made.received(["1", "2"], 1, 1)
+    made.received(["3"], 1, 1)
     assert wire.told[-1] == "pause" and page.heard == []
     process.run_spawned()
     assert page.heard == ["1", "2", "3"] and wire.told[-1] == "resume"
@@ -208,7 +208,7 @@ def test_messages_are_handled_in_order_and_reading_waits() -> None:
 def test_a_failing_view_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
     page = Page()
     made, wire, process = connection(page=page)
-    made.received(["1", "fail", "2"], 1)
+    made.received(["1", "fail", "2"], 1, 1)
     process.run_spawned()
     assert page.heard == ["1"] and 1011 in wire.told
     assert "the view fails" in caplog.text
@@ -217,7 +217,7 @@ def test_a_failing_view_closes_with_1011(caplog: pytest.LogCaptureFixture) -> No
 def test_what_was_said_before_leaving_is_handled_before_the_end() -> None:
     page = Page()
     made, wire, process = connection(page=page)
-    made.received(["last words"], 1)
+    made.received(["last words"], 1, 1)
     wire.open, wire.closed = False, True
     made.lost()
     process.run_spawned()
@@ -265,7 +265,7 @@ def test_what_is_held_over_a_loss_is_older_than_what_is_fetched_then() -> None:
 
 def test_a_browser_is_not_dead_while_its_messages_are_handled() -> None:
     made, wire, process = connection()
-    made.received(["slow"], 1)
+    made.received(["slow"], 1, 1)
     assert ticks(made, wire, 100) == []
     process.run_spawned()
     assert ticks(made, wire, 30) == [(25, "ping")]
@@ -292,5 +292,5 @@ def test_what_a_browser_may_send(
     process.allowance = Allowance.per_second(messages, size)
     for second, count, many in sent:
         process.ticks = second
-        made.received(["x"] * count, many)
+        made.received(["x"], count, many)
     assert (1008 in wire.told) == too_much

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -123,3 +124,22 @@ def test_a_long_fan_out_lets_others_run(
         hub.join(Listener(), channels)
     hub.deliver(publications(*[(channel, b"1") for channel in channels]))
     assert len(pauses) == expected
+
+
+def test_a_member_that_fails_is_no_harm_to_others(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing:
+        def deliver(self, bundles: Any) -> None:
+            raise LookupError("on purpose")
+
+    class Fine:
+        got = 0
+
+        def deliver(self, bundles: Any) -> None:
+            self.got += 1
+
+    hub, others = Hub(pause=lambda: None), [Fine() for _ in range(20)]
+    for member in [*others[:10], Failing(), *others[10:]]:
+        hub.join(member, [b"a"])
+    hub.deliver([Publication(b"a", b"hi")])
+    assert [each.got for each in others] == [1] * 20
+    assert "on purpose" in caplog.text

@@ -314,9 +314,9 @@ def test_a_callback_that_fails_is_no_end(
         raise LookupError("on purpose")
 
     listener.pubsub.fetch([b"a"], fail)
-    listener.wait(2)
+    listener.fetch(b"a")
     client.publish("a", "hi")
-    listener.expect((b"a", b"hi"))
+    listener.expect(("fetched", None), (b"a", b"hi"))
     assert any(each.exc_info for each in caplog.records), "the log says why"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings as django_settings
@@ -12,6 +13,9 @@ from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
 
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+#: RFC 6454, section 6.2
+_SERIALIZED = re.compile(r"[a-z]+://([\w.~-]+|\[[\da-f:.]+\])(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
@@ -44,8 +48,8 @@ def _host(request: HttpRequest) -> str:
 
 
 def _is_trusted(origin: str, host: str) -> bool:
-    if not origin.isascii() or not origin.isprintable() or " " in origin:
-        return False  # urlsplit would drop some of it silently
+    if not _SERIALIZED.fullmatch(origin):
+        return False  # urlsplit would take it for something else
     try:
         parts = urlsplit(origin)
         name, port = (parts.hostname or "").lower().removesuffix("."), parts.port

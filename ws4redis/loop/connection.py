@@ -46,12 +46,13 @@ class Heartbeat:
 class Allowance(NamedTuple):
     """What a browser may send within ``WINDOW_TICKS``; inf is no limit."""
 
-    messages: float
+    #: messages, their fragments, pings and so on
+    frames: float
     bytes: float
 
     @staticmethod
-    def per_second(messages: int | None, size: int | None) -> Allowance:
-        return Allowance(WINDOW_TICKS * (messages or inf), WINDOW_TICKS * (size or inf))
+    def per_second(frames: int | None, size: int | None) -> Allowance:
+        return Allowance(WINDOW_TICKS * (frames or inf), WINDOW_TICKS * (size or inf))
 
 
 class Loop(Shared, Protocol):
@@ -78,10 +79,10 @@ class Connection:
         "_busy",
         "_bytes",
         "_closing_for",
+        "_frames",
         "_inbox",
         "_listener",
         "_loop",
-        "_messages",
         "_silent",
         "_view",
         "_window",
@@ -100,7 +101,7 @@ class Connection:
         self._inbox: list[str | bytes] = []
         self._busy = False
         #: what it has sent in the current window, and which that is
-        self._messages = self._bytes = self._window = 0
+        self._frames = self._bytes = self._window = 0
         #: ticks since the browser gave a sign of life, since closing began
         self._silent = self._closing_for = 0
 
@@ -119,11 +120,11 @@ class Connection:
 
     # from the browser
 
-    def received(self, messages: list[str | bytes], size: int) -> bool:
+    def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
         if not self.websocket.open:
             return False
         self._silent = 0
-        if self._exceeds_allowance(len(messages), size):
+        if self._exceeds_allowance(frames, size):
             self.close(CloseCode.POLICY_VIOLATION, "too much at once")
             return False
         heartbeat = self._loop.heartbeat
@@ -141,15 +142,15 @@ class Connection:
                 self._loop.runtime.spawn(self._handle)
         return self._busy
 
-    def _exceeds_allowance(self, messages: int, size: int) -> bool:
+    def _exceeds_allowance(self, frames: int, size: int) -> bool:
         window = self._loop.ticks // WINDOW_TICKS
         if window != self._window:
             self._window = window
-            self._messages = self._bytes = 0
-        self._messages += messages
+            self._frames = self._bytes = 0
+        self._frames += frames
         self._bytes += size
         allowance = self._loop.allowance
-        return self._messages > allowance.messages or self._bytes > allowance.bytes
+        return self._frames > allowance.frames or self._bytes > allowance.bytes
 
     def _handle(self) -> None:
         """Give the view the messages, in order; reading goes on when all are done."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from ws4redis.publication import Bundle, Publication
+
+logger = logging.getLogger("ws4redis")
 
 #: after so many members of a fan-out the others may run
 _PAUSE_EVERY = 256
@@ -80,4 +83,7 @@ class Hub:
             if start:
                 self._pause()
             for member, bundles in deliveries[start : start + _PAUSE_EVERY]:
-                member.deliver(bundles)
+                try:
+                    member.deliver(bundles)
+                except Exception:
+                    logger.exception("a delivery failed; the others go on")

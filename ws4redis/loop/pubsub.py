@@ -219,6 +219,9 @@ class PubSub:
             if batch:
                 self._deliver(batch)
                 batch = []
-            self._questions.popleft().answer(reply)
+            try:
+                self._questions.popleft().answer(reply)
+            except Exception:
+                logger.exception("an answer of Redis could not be handled; the others can")
         if batch:
             self._deliver(batch)

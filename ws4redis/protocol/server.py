@@ -135,6 +135,7 @@ class ServerProtocol:
         "_unparsed",
         "close_code",
         "close_reason",
+        "frames",
         "inflater",
         "max_message_size",
         "peer_closed",
@@ -147,6 +148,8 @@ class ServerProtocol:
         self.close_code: int | None = None
         self.close_reason = ""
         self.peer_closed = False
+        #: how many have begun to arrive
+        self.frames = 0
         self.inflater: Inflater | None = None
         # The beginning of a header, or of a control frame: never more than 130 bytes.
         self._unparsed = b""
@@ -164,6 +167,7 @@ class ServerProtocol:
         try:
             if self._is_short_message(data):
                 payload = apply_mask(data[SHORT_HEADER_BYTES:], data[2:SHORT_HEADER_BYTES])
+                self.frames += 1
                 messages.append(decode_text(payload) if data[0] == WHOLE_TEXT else payload)
             else:
                 self._parse(self._unparsed + data, messages)
@@ -232,10 +236,12 @@ class ServerProtocol:
         if header is None:
             return self._wait(data, start)
         if header.opcode < Opcode.CLOSE:
+            self.frames += 1
             return self._parse_payload(self._begin_frame(header), data, header.payload_start, messages)
         end = header.payload_start + header.length
         if end > len(data):
             return self._wait(data, start)
+        self.frames += 1
         self._handle_control(header.opcode, apply_mask(data[header.payload_start : end], header.mask))
         return end
 

@@ -1,0 +1,107 @@
+"""The path and query of a websocket's URL, and who asks for it.
+
+The parts of an input are a user name, a group, a session key, and what stands between GET and HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from django.core.exceptions import SuspiciousOperation
+from django.core.handlers.wsgi import WSGIRequest
+
+from tests.fuzz import SEPARATOR
+from tests.fuzz.application import HANDSHAKE, answer
+from ws4redis.channels import (
+    AUDIENCES,
+    Identity,
+    Standing,
+    addressed_channels,
+    broadcast_channel,
+    facility_of,
+    flags_of,
+    own_channels,
+)
+
+SETTINGS: dict[str, Any] = {}
+
+
+def parsed(data: bytes) -> tuple[Identity, dict[str, str]]:
+    username, group, session_key, target, *_ = (data + 3 * SEPARATOR).split(SEPARATOR)
+    identity = Identity(
+        username.decode("utf-8", "replace"), (group.decode("utf-8", "replace"),), session_key.decode("utf-8", "replace")
+    )
+    path, _, query = target.partition(b"?")
+    # as WSGI servers do
+    return identity, {
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
+        "QUERY_STRING": query.decode("latin-1"),
+    }
+
+
+def check(data: bytes) -> None:
+    identity, environ = parsed(data)
+    status = answer(environ).status
+    assert status in (101, 400)
+    request = WSGIRequest({**HANDSHAKE, **environ, "wsgi.input": BytesIO()})
+    try:
+        flags = flags_of(request.GET)
+    except SuspiciousOperation:
+        assert status == 400
+        return
+    assert status == 101
+    assert len(set(flags)) == len(flags)
+    check_channels(identity, facility_of(request.path_info), flags)
+
+
+def check_channels(identity: Identity, facility: str, flags: list[str]) -> None:
+    nobody, somebody = (Standing(each, facility, flags) for each in (Identity(), identity))
+    everybodys = broadcast_channel(facility)
+    for direction in ("subscribe", "publish"):
+        channels = somebody.channels(direction)
+        assert set(nobody.channels(direction)) <= {everybodys}, "nobody gets a channel of somebody's"
+        assert channels[: channels.count(everybodys)] == nobody.channels(direction)
+        for name in channels:
+            audience, _, rest = name.partition(":")
+            assert f"{direction}-{audience}" in flags, "a channel that is not asked for"
+            assert rest.endswith(facility)
+            assert name.encode().decode() == name
+    addressed = addressed_channels(
+        facility, True, [*identity.groups], [identity.username], [identity.session_key] if identity.session_key else []
+    )
+    own = [name for audience in AUDIENCES for name in own_channels(audience, facility, identity)]
+    assert set(own) <= set(addressed), "who is addressed does not hear it"
+
+
+JOHN = Identity("john", ("chatusers",), "0123456789abcdef")
+
+
+def made_of(target: str, identity: Identity = JOHN) -> bytes:
+    return SEPARATOR.join(part.encode() for part in (identity.username, *identity.groups, identity.session_key, target))
+
+
+TARGETS = {
+    "all": "/ws/news?subscribe-session&subscribe-group&subscribe-user&subscribe-broadcast"
+    "&publish-session&publish-group&publish-user&publish-broadcast&echo",
+    "values": "/ws/news?subscribe=user&Publish=%20BROADCAST+&subscribe-group=0",
+    "unknown": "/ws/news?subscribe-admins;publish&=&%zz&subscribe",
+    "no-facility": "/ws/",
+    "nested": "/ws/a/ws/b?subscribe-broadcast",
+    "elsewhere": "/news?subscribe-broadcast",
+    "relative": "//ws/../../etc/passwd?subscribe-broadcast",
+    "split": "/ws/a%0d%0aInjected:%20yes%00%1b[31m?subscribe-broadcast%0d%0aInjected:%20yes",
+    "wildcards": "/ws/*?[^a]?subscribe-broadcast",
+    "colons": "/ws/a:b::?subscribe-user&subscribe-group",
+    "utf8": "/ws/%e2%82%ac/\N{EURO SIGN}?subscribe=%E2%82%AC",
+    "no-utf8": "/ws/%ff%fe%ed%a0%80?subscribe=%ff%ed%a0%80",
+    "many": "/ws/a?" + "&" * 20 + "a&" * 1001,
+}
+
+
+def seeds() -> dict[str, bytes]:
+    found = {name: made_of(target) for name, target in TARGETS.items()}
+    found["nobody"] = made_of(TARGETS["all"], Identity("", ("",), ""))
+    found["strange"] = made_of(TARGETS["all"], Identity("jo\r\nhn:*", ("a:b",), "{facility}\x00"))
+    return found
