@@ -1,0 +1,1 @@
+"""AutobahnTestSuite's fuzzing client against an echo site: ``python -m tests.compliance``."""
