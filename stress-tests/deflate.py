@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from fanout import processes
-from fanout.pace import paced
-from fanout.subjects import Website, running
-from tests.servers import Valkey, wait_for
+from fanout import processes  # noqa: E402
+from fanout.pace import paced  # noqa: E402
+from fanout.subjects import Website, running  # noqa: E402
+
+from tests.servers import Valkey, wait_for  # noqa: E402
 
 SETTINGS: dict[str, Any] = {"off": False, "on": True, "with contexts": {"context_takeover": True}}
 SIZES = (300, 1_000, 10_000)

@@ -603,7 +603,7 @@ def test_what_was_read_before_the_upgrade_arrives(site: Site, facility: str) -> 
 
 
 # part, does its connection come back by itself
-KILLED = [("reading", False), ("persistent", True)]
+KILLED = [("reading", False), ("persistent", redis.VERSION >= (6,))]  # redis-py 5 comes back after time-outs only
 
 
 @pytest.mark.parametrize(("part", "persistent"), KILLED)

@@ -77,9 +77,10 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
 
     def __init__(self, redis_connection: Redis | None = None) -> None:
         super().__init__(redis_connection)
+        global _latest
+        _latest = self
         _in_each_worker(_worker)
-        # whoever asks for health should not be the first
-        _in_each_worker(lambda: self.process)
+        _in_each_worker(_start_soon)
         _at_exit(_drain)
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
@@ -124,6 +125,15 @@ class _Worker:
             raise UpgradeRefused(503, "This server is not set up for websockets; its log says why.")
         if len(process.connections) >= self._capacity:
             raise UpgradeRefused(503, "This server has no room for more websockets.")
+
+
+#: of several servers the last one made says to which Redis the process listens
+_latest: uWSGIWebsocketServer
+
+
+def _start_soon() -> None:
+    """Whoever asks for health should not be the first. Not before all servers are made."""
+    gevent.spawn(lambda: _latest.process)
 
 
 _the_worker: _Worker | None = None
