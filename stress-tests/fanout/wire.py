@@ -1,4 +1,8 @@
-"""What is sent: numbered messages of one size, so that every socket's whole stream is known beforehand."""
+"""What is sent: numbered messages of one size, so that every socket's whole stream is known beforehand.
+
+A message names the stream to which it belongs, such as ``broadcast`` or ``user17``: what was meant for somebody else is
+noticed.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +17,25 @@ _LENGTHS = {126: struct.Struct("!H"), 127: struct.Struct("!Q")}
 HANDSHAKE_END = b"\r\n\r\n"
 ACCEPTED = b"HTTP/1.1 101 "
 
+TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 
-def message(number: int) -> bytes:
-    return b"%08d" % number + b"." * (MESSAGE_BYTES - _NUMBER_BYTES)
+#: what browsers say to show that they are there
+HEARTBEAT = "--heartbeat--"
 
-
-def number_of(payload: bytes) -> int | None:
-    """The number of one of our messages; None for anything else."""
-    number = payload[:_NUMBER_BYTES]
-    return int(number) if number.isdigit() and payload == message(int(number)) else None
+_MASK = b"\x9d\x2e\x51\xc7"
 
 
-def frame(payload: bytes, opcode: int = 1) -> bytes:
+def message(number: int, stream: str = "") -> bytes:
+    return (b"%08d" % number + stream.encode()).ljust(MESSAGE_BYTES, b".")
+
+
+def number_of(payload: bytes) -> tuple[int, str] | None:
+    """The number and the stream of one of our messages; None for anything else."""
+    number, stream = payload[:_NUMBER_BYTES], payload[_NUMBER_BYTES:].rstrip(b".").decode("latin-1")
+    return (int(number), stream) if number.isdigit() and payload == message(int(number), stream) else None
+
+
+def frame(payload: bytes, opcode: int = TEXT) -> bytes:
     """As a server sends it: whole and without a mask."""
     assert len(payload) < 126
     return bytes((0x80 | opcode, len(payload))) + payload
@@ -34,9 +45,9 @@ def frame(payload: bytes, opcode: int = 1) -> bytes:
 FRAME_BYTES = len(frame(message(0)))
 
 
-def script(messages: int) -> bytes:
+def script(messages: int, stream: str = "") -> bytes:
     """All that a socket is sent."""
-    return b"".join(frame(message(number)) for number in range(messages))
+    return b"".join(frame(message(number, stream)) for number in range(messages))
 
 
 def parse(data: bytes, start: int) -> tuple[int, bytes, int] | None:
@@ -54,12 +65,14 @@ def parse(data: bytes, start: int) -> tuple[int, bytes, int] | None:
     return data[start] & 0x0F, data[begin : begin + length], begin + length
 
 
-def pong(payload: bytes) -> bytes:
-    """As a browser sends it: masked, here with zeros."""
-    return bytes((0x8A, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+def from_browser(payload: bytes, opcode: int = TEXT) -> bytes:
+    """As a browser sends it: masked."""
+    assert len(payload) < 126
+    masked = bytes(byte ^ _MASK[place % 4] for place, byte in enumerate(payload))
+    return bytes((0x80 | opcode, 0x80 | len(payload))) + _MASK + masked
 
 
-def upgrade_request(host: str, path: str) -> bytes:
+def upgrade_request(host: str, path: str, cookie: str = "") -> bytes:
     lines = [
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
@@ -67,5 +80,6 @@ def upgrade_request(host: str, path: str) -> bytes:
         "Connection: Upgrade",
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         "Sec-WebSocket-Version: 13",
+        *([f"Cookie: {cookie}"] if cookie else []),
     ]
     return "\r\n".join([*lines, "", ""]).encode()

@@ -12,6 +12,14 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "ws4redis",
 ]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ["DATABASE"],
+        # connections are kept, as is usual where many come
+        "CONN_MAX_AGE": None,
+    }
+}
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -22,5 +30,6 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cache"
 
 WEBSOCKET_URL = "/ws/"
 WS4REDIS_CONNECTION = os.environ["REDIS_URL"]
+WS4REDIS_HEARTBEAT = os.environ.get("WS4REDIS_HEARTBEAT")
 WS4REDIS_MAX_MESSAGES_PER_SECOND = WS4REDIS_MAX_BYTES_PER_SECOND = None
 WS4REDIS_DEFLATE = json.loads(os.environ.get("WS4REDIS_DEFLATE", "false"))
