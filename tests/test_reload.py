@@ -95,6 +95,7 @@ def test_a_worker_ends(
     browsers = [site.connect("/ws/x?subscribe-broadcast") for _ in range(20)]
     pid = max(all_counts(site).values(), key=lambda each: each["connections"])["pid"]
     os.kill(pid, number)
+    wait_for(lambda: all(each["pid"] != pid for each in all_counts(site).values()), "a new worker")
     redis_server.client().publish("broadcast:x", "hi")
     ended, stayed = [], []
     for browser in browsers:
@@ -106,7 +107,6 @@ def test_a_worker_ends(
         (ended if opcode == 8 else stayed).append(int.from_bytes(data[:2], "big") if opcode == 8 else data)
     assert set(ended) == {code}
     assert set(stayed) <= {b"hi"} and len(ended) + len(stayed) == 20
-    wait_for(lambda: all(each["pid"] != pid for each in all_counts(site).values()), "a new worker")
     again = wait_for(lambda: serves_again(site), "it serves again")
     wait_for(lambda: redis_server.client().publish("broadcast:x", "again"), "somebody listens")
     assert again.recv() == "again"
