@@ -37,6 +37,13 @@ def redis_server() -> Iterator[Valkey]:
         yield server
 
 
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    """A Redis that the test may stop."""
+    with Valkey() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database with the users john, mary (in chatusers) and admin."""

@@ -17,12 +17,6 @@ from tests.servers import Site, Valkey, wait_for
 
 
 @pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as server:
-        yield server
-
-
-@pytest.fixture
 def site(door: type[Site], valkey: Valkey, database: Path) -> Iterator[Site]:
     settings = {"WS4REDIS_HEALTH_PATH": '"health/loop"', "WS4REDIS_TIMEOUT": "2", "WS4REDIS_PREFIX": '"p"'}
     with door(valkey.url, DATABASE=str(database), **settings) as server:

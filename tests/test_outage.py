@@ -19,12 +19,6 @@ from ws4redis.publisher import RedisPublisher
 
 
 @pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as server:
-        yield server
-
-
-@pytest.fixture
 def site(door: type[Site], valkey: Valkey, database: Path) -> Iterator[Site]:
     with door(valkey.url, DATABASE=str(database), WS4REDIS_TIMEOUT="2") as server:
         yield server

@@ -105,12 +105,6 @@ class Overflown(Fault):
 FAULTS = {each.__name__: each for each in (Killed, Stopped, Hanging, SubscriberKilled, Overflown)}
 
 
-@pytest.fixture
-def valkey() -> Iterator[Valkey]:
-    with Valkey() as server:
-        yield server
-
-
 def start(door: type[Site], valkey: Valkey, database: Path) -> Site:
     return door(valkey.url, DATABASE=str(database), WS4REDIS_TIMEOUT=json.dumps(BOUND), WS4REDIS_HEALTH_PATH='"health"')
 

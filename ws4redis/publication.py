@@ -26,6 +26,10 @@ class Publication:
             self._frame = serialize(opcode_of(self.payload), self.payload)
         return self._frame
 
+    def frame_for(self, deflater: Deflater | None) -> bytes:
+        """The frame for a browser with this compression, or with none."""
+        return self.frame if deflater is None else self.compressed(deflater)
+
     def compressed(self, deflater: Deflater) -> bytes:
         """The frame for browsers with this compression; built once where they share it."""
         if not deflater.shared:

@@ -251,7 +251,9 @@ def _subscriber_class() -> type[RedisSubscriber]:
     given = settings.WS4REDIS_SUBSCRIBER
     subscriber = import_string(given) if isinstance(given, str) else given
     if not (isinstance(subscriber, type) and issubclass(subscriber, RedisSubscriber)):
-        raise ImproperlyConfigured(f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of {RedisSubscriber.__module__}.")
+        raise ImproperlyConfigured(
+            f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of ws4redis.subscriber.RedisSubscriber."
+        )
     return subscriber
 
 

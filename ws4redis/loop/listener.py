@@ -229,8 +229,7 @@ class Listener:
         return [self._frame(each) for each in (own.others(publications) if own else publications)]
 
     def _frame(self, publication: Publication) -> bytes:
-        deflater = self._websocket.deflater
-        return publication.frame if deflater is None else publication.compressed(deflater)
+        return publication.frame_for(self._websocket.deflater)
 
     def _groups_changed(self, update: bytes) -> None:
         # an answer that is on its way brings the same

@@ -106,8 +106,7 @@ class OwnListener:
         if own and own.forget(publication.channel, publication.payload):
             return
         with self._loop.runtime.lock:
-            deflater = self._websocket.deflater
-            self._websocket.write(publication.frame if deflater is None else publication.compressed(deflater))
+            self._websocket.write(publication.frame_for(self._websocket.deflater))
 
     def _works(self, read: Any) -> bool:
         return not self._left and send_or_close(self._loop, self._websocket, read)

@@ -105,16 +105,12 @@ class PubSub:
         What was published before that point has been delivered when the callback runs, what comes later has not. While
         Redis is away the answer waits.
         """
-        question = Question(("MGET", *channels), callback)
-        self._questions.append(question)
-        self._send(question.command)
-        return question
+        return self._put(Question(("MGET", *channels), callback))
 
     def publish(self, channel: bytes, payload: bytes) -> None:
         """On the same connection; dropped while Redis is away."""
         if self._subscription is not None:
-            self._questions.append(Question(("PUBLISH", channel, payload), lambda _count: None))
-            self._send(self._questions[-1].command)
+            self._put(Question(("PUBLISH", channel, payload), lambda _count: None))
 
     def give_up(self) -> None:
         """Connect anew: this connection has fallen silent."""
@@ -122,6 +118,11 @@ class PubSub:
             self._subscription.close()  # the reader notices
 
     # inside
+
+    def _put(self, question: Question) -> Question:
+        self._questions.append(question)
+        self._send(question.command)
+        return question
 
     def _send(self, command: Command) -> None:
         if self._subscription is None:
@@ -204,6 +205,13 @@ class PubSub:
             # while Redis has more to tell, receive() does not wait: let others have their turn
             self._runtime.sleep(0)
 
+    def _has_left(self, channel: bytes) -> None:
+        # not by Counter's "-=", which looks at all that leave
+        if self._leaving[channel] > 1:
+            self._leaving[channel] -= 1
+        else:
+            del self._leaving[channel]
+
     def _hand_on(self, replies: list[Any]) -> None:
         """Deliver publications, in as large batches as the answers between them allow."""
         batch: list[Publication] = []
@@ -214,7 +222,7 @@ class PubSub:
                     if reply[1] not in self._leaving:
                         batch.append(Publication(reply[1], reply[2]))
                 elif reply[0] == b"unsubscribe":
-                    self._leaving -= Counter((reply[1],))
+                    self._has_left(reply[1])
                 continue
             if batch:
                 self._deliver(batch)
