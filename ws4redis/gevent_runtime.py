@@ -108,6 +108,9 @@ class GeventRuntime:
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         gevent.spawn(function, *args)
 
+    def soon(self, function: Callable[[], Any]) -> None:
+        gevent.get_hub().loop.run_callback(function)
+
     def sleep(self, seconds: float) -> None:
         gevent.sleep(seconds)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from ws4redis.protocol.deflate import Deflater
 from ws4redis.protocol.frames import Opcode, serialize
 
@@ -45,18 +43,25 @@ class Publication:
 class Bundle:
     """What one batch brought for one channel."""
 
+    __slots__ = ("_compressed", "_frames", "publications")
+
     def __init__(self, publications: list[Publication]) -> None:
         self.publications = publications
-        self._compressed: dict[Deflater, bytes] = {}
+        self._frames: bytes | None = None
+        self._compressed: dict[Deflater, bytes] | None = None
 
-    @cached_property
+    @property
     def frames(self) -> bytes:
         """All frames in one piece, the same for every member."""
-        return b"".join([each.frame for each in self.publications])
+        if self._frames is None:
+            self._frames = b"".join([each.frame for each in self.publications])
+        return self._frames
 
     def compressed(self, deflater: Deflater) -> bytes:
         if not deflater.shared:
             return b"".join([each.compressed(deflater) for each in self.publications])
+        if self._compressed is None:
+            self._compressed = {}
         frames = self._compressed.get(deflater)
         if frames is None:
             frames = self._compressed[deflater] = b"".join([each.compressed(deflater) for each in self.publications])

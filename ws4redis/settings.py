@@ -1,7 +1,8 @@
 """The settings of ws4redis, read late.
 
-``ws4redis.settings.WS4REDIS_PREFIX`` follows Django's settings at each access, so ``override_settings`` works. An
-attribute that is assigned (``ws4redis.settings.WS4REDIS_PREFIX = "x"``) wins until it is deleted again.
+``ws4redis.settings.WS4REDIS_PREFIX`` is looked up in Django's settings when it is first read, and again after a change
+that Django tells of, so ``override_settings`` works. An attribute that is assigned
+(``ws4redis.settings.WS4REDIS_PREFIX = "x"``) wins until it is deleted again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
+from django.core.signals import setting_changed
 
 
 class Setting(NamedTuple):
@@ -213,12 +215,28 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
+#: what has been read: each websocket reads two dozen, and what Django does not know takes it long to say so
+_values: dict[str, Any] = {}
+
+
 def __getattr__(name: str) -> Any:
+    try:
+        return _values[name]
+    except KeyError:
+        pass
     try:
         setting = SETTINGS[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no setting {name!r}") from None
-    return getattr(django_settings, name, setting.default)
+    value = _values[name] = getattr(django_settings, name, setting.default)
+    return value
+
+
+def _forget(setting: str, **_rest: Any) -> None:
+    _values.pop(setting, None)
+
+
+setting_changed.connect(_forget, dispatch_uid=__name__)
 
 
 def __dir__() -> list[str]:

@@ -7,6 +7,7 @@ import os
 import selectors
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -31,6 +32,9 @@ class ThreadRuntime:
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         threading.Thread(target=function, args=args, name=f"ws4redis {function.__qualname__}", daemon=True).start()
+
+    def soon(self, function: Callable[[], Any]) -> None:
+        self._selecting().soon(function)
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -81,6 +85,11 @@ class _Selector:
         os.set_blocking(wait_end, False)
         os.set_blocking(self._wake_end, False)
         self._selector.register(wait_end, selectors.EVENT_READ, None)
+        self._soon: deque[Callable[[], Any]] = deque()
+
+    def soon(self, function: Callable[[], Any]) -> None:
+        self._soon.append(function)
+        self._wake()
 
     def add(self, watcher: Watcher) -> None:
         watchers = self._watchers(watcher.descriptor)
@@ -105,17 +114,22 @@ class _Selector:
                     if key.data is None:
                         self._drain(key.fd)
                     else:
-                        self._call(list(key.data), events)
+                        self._call_watchers(list(key.data), events)
+                while self._soon:
+                    self._call(self._soon.popleft())
 
-    @staticmethod
-    def _call(watchers: list[Watcher], events: int) -> None:
+    def _call_watchers(self, watchers: list[Watcher], events: int) -> None:
         for watcher in watchers:
             # an earlier callback, or another thread, may have stopped it
             if events & watcher.event and watcher.callback is not None:
-                try:
-                    watcher.callback()
-                except Exception:
-                    logger.exception("a callback of the websocket loop failed")
+                self._call(watcher.callback)
+
+    @staticmethod
+    def _call(callback: Callable[[], Any]) -> None:
+        try:
+            callback()
+        except Exception:
+            logger.exception("a callback of the websocket loop failed")
 
     def _watchers(self, descriptor: int) -> set[Watcher] | None:
         key = self._selector.get_map().get(descriptor)

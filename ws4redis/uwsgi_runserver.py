@@ -221,8 +221,9 @@ def _forget_in_loop(descriptor: int) -> None:
         _epoll_ctl(loop, _EPOLL_CTL_DEL, descriptor, None)
 
 
+_NULL = os.open(os.devnull, os.O_RDWR)
+
+
 def _replace_by_null(descriptor: int) -> None:
     """Nothing that uWSGI writes or shuts down later reaches the browser."""
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, descriptor)
-    os.close(null)
+    os.dup2(_NULL, descriptor)

@@ -31,6 +31,7 @@ from ws4redis.exceptions import (
     WebSocketError,
 )
 from ws4redis.hearing import check_number
+from ws4redis.log import log_channels, printable
 from ws4redis.loop.connection import Connection
 from ws4redis.loop.ports import View
 from ws4redis.loop.process import LoopProcess, loop_process
@@ -209,8 +210,7 @@ class WebsocketWSGIServer:
         except BaseException:
             _release(subscriber.release)
             raise
-        if logger.isEnabledFor(logging.INFO):
-            _log_channels(request, subscriber)
+        log_channels(request, subscriber)
         return view
 
     def _tell_health(self, start_response: StartResponse) -> Iterable[bytes]:
@@ -230,7 +230,7 @@ class WebsocketWSGIServer:
         if refusal.status == 500:
             logger.error("websocket refused with 500", exc_info=error)
         elif refusal.status not in (400, 426):
-            logger.warning("websocket refused with %s: %s", refusal.status, _printable(str(error)))
+            logger.warning("websocket refused with %s: %s", refusal.status, printable(str(error)))
         body = f"{refusal.text}\n".encode()
         start_response(
             refusal.status_line,
@@ -255,11 +255,6 @@ def _subscriber_class() -> type[RedisSubscriber]:
             f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of ws4redis.subscriber.RedisSubscriber."
         )
     return subscriber
-
-
-def _printable(text: str) -> str:
-    """One line of a log, whatever a visitor calls himself."""
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _asks_for_health(environ: Environ) -> bool:
@@ -296,21 +291,6 @@ def _release(release: Callable[[], Any]) -> None:
 
 def _headers(environ: Environ) -> dict[str, str]:
     return {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
-
-
-def _log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
-    """For whoever asks why nothing arrives; a session key is as good as a password, so only its beginning is told."""
-    key = channels.identity_of(request).session_key
-
-    def shown(names: Iterable[str]) -> list[str]:
-        return sorted(name.replace(key, f"{key[:4]}...") if key else name for name in names)
-
-    logger.info(
-        "websocket on %r hears %s and publishes to %s",
-        request.path_info,
-        shown(name.decode() for name in subscriber._subscription.channels),
-        shown(subscriber._publishers),
-    )
 
 
 def _subprotocol_preference() -> Any:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ws4redis.hearing import OwnMessages
-from ws4redis.loop.connection import Allowance, Connection, Heartbeat
+from ws4redis.loop.connection import TURN_EVERY, Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import Hub
+from ws4redis.loop.roster import Roster
 from ws4redis.loop.seats import Seats
 from ws4redis.publication import Publication
 from ws4redis.websocket import WebSocket
@@ -64,9 +65,9 @@ class Process:
         self.lock = nullcontext()
         self.patience, self.ticks, self.new_backlog = 5, 0, None
         self.allowance, self.seats = Allowance.per_second(None, None), Seats()
-        self.connections: set[Connection] = set()
-        self.hub = Hub(pause=lambda: None)
+        self.connections = Roster(1)
         self.runtime = self.pubsub = self
+        self.hub = Hub(self)  # type: ignore[arg-type]
         self.spawned: list[Any] = []
         self.asked: list[Any] = []
         self.commands: list[Any] = []
@@ -128,22 +129,30 @@ def connection(heartbeat: str | None = None, page: Page | None = None) -> tuple[
     return made, wire, process
 
 
-def ticks(made: Connection, wire: Wire, count: int) -> list[tuple[int, Any]]:
+def ticks(made: Connection, wire: Wire, count: int, period: int = 1) -> list[tuple[int, Any]]:
     """What the websocket is told in so many seconds of silence, and when."""
     wire.told.clear()
     told = []
-    for second in range(1, count + 1):
+    for second in range(period, count + 1, period):
         if wire.closed:
             break
-        made.tick()
+        made.tick(period)
         told += [(second, each) for each in wire.told]
         wire.told.clear()
     return told
 
 
 def test_silence() -> None:
-    made, wire, _ = connection()
-    assert ticks(made, wire, 80) == [(25, "ping"), (50, "ping"), (60, 1001), (71, "abort")]
+    for period in (1, TURN_EVERY):
+        made, wire, _ = connection()
+        assert ticks(made, wire, 80, period) == [(25, "ping"), (50, "ping"), (60, 1001), (70, "abort")]
+
+
+def test_silence_begins_among_the_newcomers() -> None:
+    made, wire, process = connection()
+    assert ticks(made, wire, 3) == []
+    process.asked and process.asked[0]([])
+    assert ticks(made, wire, 80, TURN_EVERY) == [(25, "ping"), (50, "ping"), (60, 1001), (70, "abort")]
 
 
 def test_a_sign_of_life_begins_anew() -> None:

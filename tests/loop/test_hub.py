@@ -25,14 +25,26 @@ def publications(*pairs: tuple[bytes, bytes]) -> list[Publication]:
     return [Publication(channel, payload) for channel, payload in pairs]
 
 
-@pytest.fixture
-def pauses() -> list[None]:
-    return []
+class Runtime:
+    """Counts the pauses; what is spawned runs at once."""
+
+    pauses = 0
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses += 1
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        function(*args)
 
 
 @pytest.fixture
-def hub(pauses: list[None]) -> Hub:
-    return Hub(pause=lambda: pauses.append(None))
+def runtime() -> Runtime:
+    return Runtime()
+
+
+@pytest.fixture
+def hub(runtime: Runtime) -> Hub:
+    return Hub(runtime)  # type: ignore[arg-type]
 
 
 # steps (who, joins or leaves, channels, the channels that are new or empty by it), channels at the end
@@ -42,6 +54,14 @@ MEMBERSHIPS = [
     ([(0, "join", [b"a"], [b"a"]), (0, "join", [b"a"], [])], {b"a"}),
     ([(0, "join", [b"a"], [b"a"]), (0, "leave", [b"a"], [b"a"])], set()),
     ([(0, "join", [b"a"], [b"a"]), (1, "join", [b"a"], []), (0, "leave", [b"a"], [])], {b"a"}),
+    (
+        [
+            (0, "join", [b"a"], [b"a"]),
+            (1, "join", [b"a"], []),
+            *[(who, "leave", [b"a"], who * [b"a"]) for who in (0, 1)],
+        ],
+        set(),
+    ),
     ([(0, "join", [b"a"], [b"a"]), (1, "leave", [b"a"], [])], {b"a"}),
     ([(0, "leave", [b"a"], [])], set()),
     ([(0, "join", [b"a"], [b"a"]), (0, "leave", [b"a"], [b"a"]), (0, "leave", [b"a"], [])], set()),
@@ -118,15 +138,24 @@ def test_a_member_may_leave_or_join_in_the_middle(hub: Hub) -> None:
 @pytest.mark.parametrize(("members", "expected"), [(1, 0), (256, 0), (257, 1), (513, 2)])
 @pytest.mark.parametrize("channels", [[b"a"], [b"a", b"b"]])
 def test_a_long_fan_out_lets_others_run(
-    hub: Hub, pauses: list[None], members: int, expected: int, channels: list[bytes]
+    hub: Hub, runtime: Runtime, members: int, expected: int, channels: list[bytes]
 ) -> None:
     for _ in range(members):
         hub.join(Listener(), channels)
+    assert hub.is_quick(channels[:1]) == (expected == 0)
     hub.deliver(publications(*[(channel, b"1") for channel in channels]))
-    assert len(pauses) == expected
+    assert runtime.pauses == expected
 
 
-def test_a_member_that_fails_is_no_harm_to_others(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_channels_may_be_long_together(hub: Hub) -> None:
+    channels = [b"%d" % number for number in range(257)]
+    for channel in channels:
+        hub.join(Listener(), [channel])
+    assert [hub.is_quick(channels[:count]) for count in (0, 256, 257)] == [True, True, False]
+    assert hub.is_quick([b"nobody"])
+
+
+def test_a_member_that_fails_is_no_harm_to_others(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
     class Failing:
         def deliver(self, bundles: Any) -> None:
             raise LookupError("on purpose")
@@ -137,7 +166,7 @@ def test_a_member_that_fails_is_no_harm_to_others(caplog: pytest.LogCaptureFixtu
         def deliver(self, bundles: Any) -> None:
             self.got += 1
 
-    hub, others = Hub(pause=lambda: None), [Fine() for _ in range(20)]
+    others = [Fine() for _ in range(20)]
     for member in [*others[:10], Failing(), *others[10:]]:
         hub.join(member, [b"a"])
     hub.deliver([Publication(b"a", b"hi")])

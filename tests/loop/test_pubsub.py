@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import hiredis
@@ -15,53 +16,61 @@ import redis
 
 from tests.servers import Valkey, wait_for
 from ws4redis import redis_client, settings
-from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.publication import Publication
+from ws4redis.thread_runtime import ThreadRuntime
 
 
 class Stopped(BaseException):
     """The test is over: PubSub itself runs as long as its process."""
 
 
-class Threads:
-    """A runtime of threads, as far as PubSub needs one."""
+class Threads(ThreadRuntime):
+    """Can be stopped, and remembers what failed."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        super().__init__()
         self.stopped = False
         self.errors: list[BaseException] = []
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
-        threading.Thread(target=self._run, args=(function, *args), daemon=True).start()
+        def run() -> None:
+            try:
+                function(*args)
+            except Stopped:
+                pass
+            except BaseException as error:
+                self.errors.append(error)
 
-    def _run(self, function: Callable[..., Any], *args: Any) -> None:
-        try:
-            function(*args)
-        except Stopped:
-            pass
-        except BaseException as error:
-            self.errors.append(error)
+        threading.Thread(target=run, daemon=True).start()
 
     def sleep(self, seconds: float) -> None:
         if self.stopped:
             raise Stopped
-        time.sleep(seconds)
+        super().sleep(seconds)
 
 
 class Listener:
-    """Owns a PubSub; what it is told is in ``log``, in order."""
+    """Owns a PubSub and stands for its hub; what it is told is in ``log``, in order."""
 
-    def __init__(self, *channels: bytes) -> None:
-        self.channels = set(channels)
+    def __init__(self, *channels: bytes, quick: bool = True) -> None:
+        self.wanted = set(channels)
+        self.quick = quick
         self.log: list[tuple[Any, ...]] = []
         self.restorations = 0
         self.runtime = Threads()
-        self.pubsub = PubSub(
-            self.runtime, redis_client.client, lambda: sorted(self.channels), self.deliver, self.restored
-        )  # type: ignore[arg-type]
+        self.pubsub = PubSub(self.runtime, redis_client.client, self, self.restored)  # type: ignore[arg-type]
+
+    def start(self) -> None:
         self.pubsub.start()
         self.wait(1)
+
+    @property
+    def channels(self) -> list[bytes]:
+        return sorted(self.wanted)
+
+    def is_quick(self, channels: set[bytes]) -> bool:
+        return self.quick
 
     def deliver(self, publications: list[Publication]) -> None:
         self.log += [(each.channel, each.payload) for each in publications]
@@ -73,15 +82,18 @@ class Listener:
         wait_for(lambda: self.restorations >= restorations, f"restored() for the {restorations}. time")
 
     def subscribe(self, *channels: bytes) -> None:
-        self.channels.update(channels)
-        self.pubsub.subscribe(channels)
+        self.wanted.update(channels)
+        with self.runtime.lock:
+            self.pubsub.subscribe(channels)
 
     def unsubscribe(self, *channels: bytes) -> None:
-        self.channels.difference_update(channels)
-        self.pubsub.unsubscribe(channels)
+        self.wanted.difference_update(channels)
+        with self.runtime.lock:
+            self.pubsub.unsubscribe(channels)
 
     def fetch(self, *channels: bytes) -> Any:
-        return self.pubsub.fetch(channels, lambda values: self.log.append(("fetched", *values)))
+        with self.runtime.lock:
+            return self.pubsub.fetch(channels, lambda values: self.log.append(("fetched", *values)))
 
     def expect(self, *log: tuple[Any, ...]) -> None:
         """Exactly this has been told since the last time."""
@@ -94,16 +106,22 @@ class Listener:
 def listen() -> Iterator[Callable[..., Listener]]:
     listeners: list[Listener] = []
 
-    def make(*channels: bytes) -> Listener:
-        listeners.append(Listener(*channels))
+    def make(*channels: bytes, quick: bool = True) -> Listener:
+        listeners.append(Listener(*channels, quick=quick))
+        listeners[-1].start()
         return listeners[-1]
 
     yield make
     for listener in listeners:
+        stop(listener)
+
+
+def stop(listener: Listener) -> None:
+    with listener.runtime.lock:
         listener.runtime.stopped = True
         if listener.pubsub._subscription is not None:
             listener.pubsub._subscription.close()
-        assert listener.runtime.errors == []
+    assert listener.runtime.errors == []
 
 
 @pytest.fixture
@@ -146,8 +164,9 @@ def test_subscribe_and_unsubscribe(listen: Callable[..., Listener], client: redi
     listener.expect((b"b", b"hi"))
 
 
-def test_publications_come_in_order(listen: Callable[..., Listener], client: redis.Redis) -> None:
-    listener = listen(b"a", b"b")
+@pytest.mark.parametrize("quick", [True, False])
+def test_publications_come_in_order(listen: Callable[..., Listener], client: redis.Redis, quick: bool) -> None:
+    listener = listen(b"a", b"b", quick=quick)
     expected = [(b"ab"[number % 2 :][:1], str(number).encode()) for number in range(2000)]
     with client.pipeline(transaction=False) as pipeline:
         for channel, payload in expected:
@@ -173,9 +192,10 @@ def test_fetch(listen: Callable[..., Listener], client: redis.Redis) -> None:
     listener.expect(("fetched", b"\xff", None, b""))
 
 
-def test_the_answer_comes_at_a_known_point(listen: Callable[..., Listener], client: redis.Redis) -> None:
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_answer_comes_at_a_known_point(listen: Callable[..., Listener], client: redis.Redis, quick: bool) -> None:
     """What is delivered before the answer is at most as new as the answer, what follows is newer."""
-    listener = listen(b"a")
+    listener = listen(b"a", quick=quick)
 
     def publish(numbers: range) -> None:
         for number in numbers:
@@ -267,20 +287,15 @@ def test_what_redis_had_not_answered_is_asked_again(own_server: Valkey, listen: 
 
 def test_redis_is_away_at_the_start(own_server: Valkey, caplog: pytest.LogCaptureFixture) -> None:
     own_server.stop()
-    told: list[list[Any]] = []
-    runtime = Threads()
-    restored = threading.Event()
-    pubsub = PubSub(runtime, redis_client.client, lambda: [b"a"], lambda _: None, restored.set)  # type: ignore[arg-type]
-    pubsub.fetch([b"a"], told.append)
-    pubsub.start()
+    listener = Listener(b"a")
+    listener.fetch(b"a")
+    listener.pubsub.start()
     wait_for(lambda: messages(caplog), "the warning")
     own_server.start()
-    wait_for(lambda: told, "the answer")
-    assert restored.is_set()
-    assert told == [[None]]
+    listener.expect(("fetched", None))
+    assert listener.restorations == 1
     assert messages(caplog) == ["Redis is away", "Redis is back"]
-    runtime.stopped = True
-    pubsub._subscription.close()  # type: ignore[union-attr]
+    stop(listener)
 
 
 def test_many_channels_are_subscribed_again(
@@ -299,7 +314,7 @@ def test_many_channels_are_subscribed_again(
 def test_a_refused_command_is_no_end(listen: Callable[..., Listener], client: redis.Redis) -> None:
     """Redis answers with an error while it loads or where an ACL forbids: the subscription starts again."""
     listener = listen(b"a")
-    listener.pubsub.fetch([], lambda _: None).cancel()  # MGET without a key is an error
+    listener.fetch().cancel()  # MGET without a key is an error
     listener.wait(2)
     client.publish("a", "hi")
     listener.expect((b"a", b"hi"))
@@ -313,7 +328,8 @@ def test_a_callback_that_fails_is_no_end(
     def fail(values: list[bytes | None]) -> None:
         raise LookupError("on purpose")
 
-    listener.pubsub.fetch([b"a"], fail)
+    with listener.runtime.lock:
+        listener.pubsub.fetch([b"a"], fail)
     listener.fetch(b"a")
     listener.expect(("fetched", None))
     client.publish("a", "hi")
@@ -321,96 +337,51 @@ def test_a_callback_that_fails_is_no_end(
     assert any(each.exc_info for each in caplog.records), "the log says why"
 
 
-def test_the_loss_is_noticed_while_a_command_is_sent() -> None:
-    """Redis takes no more, the sender waits; then the reader is the first to see the end. Made by hand: who is first
-    is chance with a real Redis."""
-    spawned: list[Callable[[], Any]] = []
-    runtime = Threads()
-    runtime.spawn = lambda function, *args: spawned.append(function)  # type: ignore[method-assign]
-    pubsub = PubSub(runtime, redis_client.client, lambda: [], lambda _: None, lambda: None)  # type: ignore[arg-type]
-
-    class Ending:
-        closed = 0
-
-        def send(self, commands: Any) -> None:
-            pubsub._lost(RedisUnavailable("gone"))
-            raise RedisUnavailable("gone")
-
-        def close(self) -> None:
-            self.closed += 1
-
-    pubsub._subscription = ending = Ending()  # type: ignore[assignment]
-    pubsub.subscribe([b"a"])
-    (flush,) = spawned
-    flush()
-    assert ending.closed
-    assert pubsub._subscription is None
-
-
-class ByHand:
-    """Stands for the subscription where the order of events is chance with a real Redis; says what it was told."""
-
-    def __init__(self, error: Exception | None = None) -> None:
-        self.error = error
-        self.sent: list[Any] = []
-        self.closed = 0
-
-    def send(self, commands: Any) -> None:
-        if self.error is not None:
-            raise self.error
-        self.sent += commands
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-def by_hand(wire: ByHand) -> tuple[PubSub, list[bytes], list[Callable[[], Any]]]:
-    """A PubSub on this wire, what it delivers, and what it spawns."""
-    spawned: list[Callable[[], Any]] = []
-    delivered: list[bytes] = []
-    runtime = Threads()
-    runtime.spawn = lambda function, *args: spawned.append(function)  # type: ignore[method-assign]
-    pubsub = PubSub(
-        runtime,  # type: ignore[arg-type]
-        redis_client.client,
-        lambda: [],
-        lambda batch: delivered.extend(each.payload for each in batch),
-        lambda: None,
-    )
-    pubsub._subscription = wire  # type: ignore[assignment]
-    return pubsub, delivered, spawned
-
-
 def push(*words: Any) -> Any:
     return hiredis.PushNotification(words)
 
 
 def test_who_comes_hears_nothing_that_was_meant_for_those_who_left() -> None:
-    pubsub, delivered, _ = by_hand(ByHand())
+    """By hand: the order of events is chance with a real Redis."""
+    listener = Listener()
+    listener.pubsub._subscription = SimpleNamespace(send=lambda command: None, close=lambda: None)  # type: ignore[assignment]
     for _ in range(2):
-        pubsub.subscribe([b"a"])
-        pubsub.unsubscribe([b"a"])
-    pubsub.subscribe([b"a"])
-    pubsub._hand_on([push(b"message", b"a", b"older"), push(b"message", b"b", b"other")])
-    pubsub._hand_on([push(b"unsubscribe", b"a", 0), push(b"message", b"a", b"old")])
-    pubsub._hand_on([push(b"unsubscribe", b"a", 0), push(b"subscribe", b"a", 1), push(b"message", b"a", b"new")])
-    assert delivered == [b"other", b"new"]
+        listener.subscribe(b"a")
+        listener.unsubscribe(b"a")
+    listener.subscribe(b"a")
+    replied = listener.pubsub._replied
+    replied([push(b"message", b"a", b"older"), push(b"message", b"b", b"other")])
+    replied([push(b"unsubscribe", b"a", 0), push(b"message", b"a", b"old")])
+    replied([push(b"unsubscribe", b"a", 0), push(b"subscribe", b"a", 1), push(b"message", b"a", b"new")])
+    assert [payload for _, payload in listener.log] == [b"other", b"new"]
 
 
-@pytest.mark.parametrize("error", [RedisUnavailable("gone"), AttributeError("as a closed TLS socket raises it")])
-def test_whatever_goes_wrong_while_sending_ends_the_subscription(error: Exception) -> None:
-    wire = ByHand(error)
-    pubsub, _, spawned = by_hand(wire)
-    pubsub.subscribe([b"a"])
-    spawned.pop()()
-    assert wire.closed
-    pubsub.subscribe([b"b"])
-    assert spawned, "the next command is sent again"
+@pytest.mark.parametrize("quick", [True, False])
+def test_nothing_is_lost_between_two_losses(own_server: Valkey, listen: Callable[..., Listener], quick: bool) -> None:
+    """What has been received is handed on before the loss is noticed, however long that takes."""
+    listener = listen(b"a", quick=quick)
+    listener.pubsub._hand_on = slowly(listener.pubsub._hand_on)  # type: ignore[method-assign]
+    with own_server.client() as client:
+        for number in range(3):
+            client.publish("a", number)
+        client.client_kill_filter(_type="pubsub")
+        listener.wait(2)
+        client.publish("a", "later")
+    listener.expect((b"a", b"0"), (b"a", b"1"), (b"a", b"2"), (b"a", b"later"))
+
+
+def slowly(function: Callable[[Any], None]) -> Callable[[Any], None]:
+    def slow(replies: Any) -> None:
+        time.sleep(0.05)
+        function(replies)
+
+    return slow
 
 
 def test_a_subscription_that_is_given_up_begins_anew(listen: Callable[..., Listener], client: redis.Redis) -> None:
     listener = listen(b"a")
-    listener.pubsub.give_up()
+    with listener.runtime.lock:
+        listener.pubsub.give_up()
     listener.wait(2)
     client.publish("a", "hi")
     listener.expect((b"a", b"hi"))
@@ -418,6 +389,7 @@ def test_a_subscription_that_is_given_up_begins_anew(listen: Callable[..., Liste
 
 def test_it_publishes_between_its_other_commands(listen: Callable[..., Listener], client: redis.Redis) -> None:
     listener = listen(b"a")
-    for number in range(100):
-        listener.pubsub.publish(b"a", str(number).encode())
+    with listener.runtime.lock:
+        for number in range(100):
+            listener.pubsub.publish(b"a", str(number).encode())
     listener.expect(*((b"a", str(number).encode()) for number in range(100)))

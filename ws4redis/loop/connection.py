@@ -10,6 +10,7 @@ from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.listener import Listener
 from ws4redis.loop.own_listener import OwnListener
 from ws4redis.loop.ports import Shared, View
+from ws4redis.loop.roster import Roster
 from ws4redis.loop.seats import Seats
 from ws4redis.loop.tally import tally
 from ws4redis.protocol.frames import CloseCode, message_frame
@@ -22,6 +23,9 @@ _HEARTBEAT_AFTER = 3
 _PING_EVERY = 25
 _DEAD_AFTER = 60
 _CLOSING_AT_MOST = 10
+
+#: between two turns of a connection, where there is no heartbeat to be sent in time
+TURN_EVERY = 5
 
 #: over which the rate of what a browser sends is taken
 WINDOW_TICKS = 10
@@ -58,7 +62,7 @@ class Allowance(NamedTuple):
 class Loop(Shared, Protocol):
     """What a connection shares with the others of its process."""
 
-    connections: set[Connection]
+    connections: Roster
     heartbeat: Heartbeat | None
     allowance: Allowance
     #: since its start
@@ -222,14 +226,14 @@ class Connection:
 
     # time
 
-    def tick(self) -> None:
-        """A second has gone by."""
+    def tick(self, seconds: int) -> None:
+        """So many seconds have gone by since the last time."""
         # while its messages are handled, the browser is not read
-        self._silent = 0 if self._busy else self._silent + 1
-        self.websocket.quiet += 1
+        self._silent = 0 if self._busy else self._silent + seconds
+        self.websocket.quiet += seconds
         if not self.websocket.open:
-            self._closing_for += 1
-            if self._closing_for > _CLOSING_AT_MOST:
+            self._closing_for += seconds
+            if self._closing_for >= _CLOSING_AT_MOST:
                 self.websocket.abort()
         elif not self.connected:
             if self._silent > self._loop.patience:
@@ -237,7 +241,7 @@ class Connection:
         elif self._silent >= _DEAD_AFTER:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
         else:
-            if self._silent and self._silent % _PING_EVERY == 0:
+            if self._silent and self._silent % _PING_EVERY < seconds:
                 self.websocket.ping()
             if self.websocket.quiet >= _HEARTBEAT_AFTER:
                 self._beat()

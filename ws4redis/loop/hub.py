@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.publication import Bundle, Publication
+
+if TYPE_CHECKING:
+    from ws4redis.loop.runtime import Runtime
 
 logger = logging.getLogger("ws4redis")
 
@@ -23,12 +27,13 @@ class Hub:
     """Channel -> members.
 
     Args:
-        pause: lets other greenlets run in the middle of a long fan-out.
+        runtime: the kind of concurrency.
     """
 
-    def __init__(self, pause: Callable[[], None]) -> None:
-        self._pause = pause
-        self._members: dict[bytes, set[Member]] = {}
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        #: without a set around a member that is alone: most users have one window
+        self._members: dict[bytes, Member | set[Member]] = {}
         #: publications times members
         self.deliveries = 0
 
@@ -42,9 +47,12 @@ class Hub:
         for channel in channels:
             members = self._members.get(channel)
             if members is None:
-                members = self._members[channel] = set()
+                self._members[channel] = member
                 new.append(channel)
-            members.add(member)
+            elif isinstance(members, set):
+                members.add(member)
+            elif members is not member:
+                self._members[channel] = {members, member}
         return new
 
     def leave(self, member: Member, channels: Iterable[bytes]) -> list[bytes]:
@@ -52,38 +60,52 @@ class Hub:
         empty = []
         for channel in channels:
             members = self._members.get(channel)
-            if members is None:
-                continue
-            members.discard(member)
-            if not members:
+            if isinstance(members, set):
+                members.discard(member)
+                if len(members) == 1:
+                    (self._members[channel],) = members
+            elif members is member:
                 del self._members[channel]
                 empty.append(channel)
         return empty
 
+    def is_quick(self, channels: Iterable[bytes]) -> bool:
+        """Whether ``deliver`` would not pause."""
+        return sum([len(self._listeners(channel)) for channel in channels]) <= _PAUSE_EVERY
+
     def deliver(self, publications: Iterable[Publication]) -> None:
-        """Give each member one buffer with all that the batch has for it; the order within a channel is kept."""
+        """Give each member one buffer with all that the batch has for it; the order within a channel is kept.
+
+        Lets others run in the middle of a long fan-out.
+        """
         by_channel: dict[bytes, list[Publication]] = {}
         for publication in publications:
-            if publication.channel in self._members:
-                by_channel.setdefault(publication.channel, []).append(publication)
-        bundles = [(self._members[channel], Bundle(batch)) for channel, batch in by_channel.items()]
+            by_channel.setdefault(publication.channel, []).append(publication)
+        bundles = [(self._listeners(channel), Bundle(batch)) for channel, batch in by_channel.items()]
         self.deliveries += sum([len(members) * len(bundle.publications) for members, bundle in bundles])
         if len(bundles) == 1:
             members, bundle = bundles[0]
             self._fan_out([(member, (bundle,)) for member in members])
-        elif bundles:
+        else:
             mine: dict[Member, list[Bundle]] = {}
             for members, bundle in bundles:
                 for member in members:
                     mine.setdefault(member, []).append(bundle)
             self._fan_out(list(mine.items()))
 
+    def _listeners(self, channel: bytes) -> Collection[Member]:
+        members = self._members.get(channel)
+        if members is None:
+            return ()
+        return members if isinstance(members, set) else (members,)
+
     def _fan_out(self, deliveries: Sequence[tuple[Member, Sequence[Bundle]]]) -> None:
         for start in range(0, len(deliveries), _PAUSE_EVERY):
             if start:
-                self._pause()
+                self._runtime.sleep(0)
             for member, bundles in deliveries[start : start + _PAUSE_EVERY]:
                 try:
                     member.deliver(bundles)
-                except Exception:
-                    logger.exception("a delivery failed; the others go on")
+                except Exception as error:
+                    tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
+                    self._runtime.spawn(tell)

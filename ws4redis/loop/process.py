@@ -15,9 +15,10 @@ from ws4redis import settings
 from ws4redis.channels import prefix
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
-from ws4redis.loop.connection import Allowance, Connection, Heartbeat
+from ws4redis.loop.connection import TURN_EVERY, Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import Hub
 from ws4redis.loop.pubsub import PubSub
+from ws4redis.loop.roster import Roster
 from ws4redis.loop.runtime import Runtime
 from ws4redis.loop.seats import Seats
 from ws4redis.loop.tally import tally
@@ -41,17 +42,17 @@ class LoopProcess:
         self.heartbeat = Heartbeat(settings.WS4REDIS_HEARTBEAT) if settings.WS4REDIS_HEARTBEAT else None
         #: ticks that a browser waits for Redis before it is refused
         self.patience = settings.WS4REDIS_TIMEOUT
-        self.connections: set[Connection] = set()
+        self.connections = Roster(1 if self.heartbeat else TURN_EVERY)
         self.seats = Seats()
         self.ticks = 0
         self.allowance = Allowance.per_second(
             settings.WS4REDIS_MAX_MESSAGES_PER_SECOND, settings.WS4REDIS_MAX_BYTES_PER_SECOND
         )
         self.new_backlog = _backlogs()
-        self.hub = Hub(pause=self._pause)
+        self.hub = Hub(runtime)
         self.canary = Canary(prefix())
         self.hub.join(self.canary, [self.canary.channel])
-        self.pubsub = PubSub(runtime, client, lambda: self.hub.channels, self.hub.deliver, self._resubscribed)
+        self.pubsub = PubSub(runtime, client, self.hub, self._resubscribed)
 
     def start(self) -> None:
         self.pubsub.start()
@@ -88,9 +89,6 @@ class LoopProcess:
         for connection in list(self.connections):
             connection.close(code, reason)
 
-    def _pause(self) -> None:
-        self.runtime.sleep(0)
-
     def _resubscribed(self) -> None:
         self.canary.release(self.pubsub)
         for connection in self.connections:
@@ -102,17 +100,18 @@ class LoopProcess:
             self.ticks += 1
             with self.runtime.lock:
                 self.canary.tick(self.pubsub)
-            self._tick_all(list(self.connections))
+                turns = self.connections.turns(self.ticks)
+            self._take_turns(turns)
 
-    def _tick_all(self, connections: Iterable[Connection]) -> None:
-        for number, connection in enumerate(connections, 1):
+    def _take_turns(self, turns: Iterable[tuple[Connection, int]]) -> None:
+        for number, (connection, seconds) in enumerate(turns, 1):
             try:
                 with self.runtime.lock:
-                    connection.tick()
+                    connection.tick(seconds)
             except Exception:
                 logger.exception("a connection's second failed")
             if number % _PAUSE_EVERY == 0:
-                self._pause()
+                self.runtime.sleep(0)
 
 
 def _backlogs() -> Callable[[], Backlog] | None:
@@ -134,6 +133,9 @@ def loop_process(runtime: Runtime, client: Callable[[], Redis]) -> LoopProcess:
         client: returns the client whose Redis it listens to.
     """
     global _current
+    process = running_process()
+    if process is not None:
+        return process
     with _starting:
         process = running_process()
         if process is None:

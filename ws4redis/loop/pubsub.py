@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
 from ws4redis.exceptions import RedisUnavailable
+from ws4redis.loop.subscription import Subscription, is_push
 from ws4redis.publication import Publication
-from ws4redis.subscription import Subscription, is_push
 
 if TYPE_CHECKING:
     from redis import Redis
 
+    from ws4redis.loop.hub import Hub
     from ws4redis.loop.runtime import Runtime
 
 logger = logging.getLogger("ws4redis")
@@ -58,34 +60,23 @@ class PubSub:
     Args:
         runtime: the kind of concurrency.
         client: returns the client whose Redis it is.
-        wanted: returns the channels to which somebody listens; asked after each loss.
-        deliver: is given the publications of each read, in order.
+        hub: knows the channels to which somebody listens; is given the publications, in order.
         restored: is called when everything is subscribed, at first and after each loss.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        client: Callable[[], Redis],
-        wanted: Callable[[], Iterable[bytes]],
-        deliver: Callable[[list[Publication]], None],
-        restored: Callable[[], None],
-    ) -> None:
+    def __init__(self, runtime: Runtime, client: Callable[[], Redis], hub: Hub, restored: Callable[[], None]) -> None:
         self._runtime = runtime
         self._client = client
-        self._wanted = wanted
-        self._deliver = deliver
+        self._hub = hub
         self._restored = restored
         self._subscription: Subscription | None = None
         self._questions: deque[Question] = deque()
-        self._outgoing: list[Command] = []
-        self._flushing = False
         self._failures = 0
         #: channels that Redis was told to forget, and has not confirmed
         self._leaving: Counter[bytes] = Counter()
 
     def start(self) -> None:
-        self._runtime.spawn(self._run)
+        self._runtime.spawn(self._connect)
 
     # called by the connections, under the lock; none of these waits
 
@@ -115,7 +106,7 @@ class PubSub:
     def give_up(self) -> None:
         """Connect anew: this connection has fallen silent."""
         if self._subscription is not None:
-            self._subscription.close()  # the reader notices
+            self._subscription.give_up()
 
     # inside
 
@@ -125,85 +116,77 @@ class PubSub:
         return question
 
     def _send(self, command: Command) -> None:
-        if self._subscription is None:
-            return  # _subscribe_again() asks for everything
-        self._outgoing.append(command)
-        if not self._flushing:
-            self._flushing = True
-            self._runtime.spawn(self._flush)
+        if self._subscription is not None:  # else _begin() asks for everything
+            self._subscription.send(command)
 
-    def _flush(self) -> None:
-        """Send what has gathered; by one greenlet at a time, lest two commands mix."""
-        while True:
-            with self._runtime.lock:
-                commands, self._outgoing = self._outgoing, []
-                subscription = self._subscription
-                if not commands or subscription is None:
-                    self._flushing = False
-                    return
-            try:
-                subscription.send(commands)
-            except Exception:  # a TLS socket that is closed meanwhile raises just anything
-                subscription.close()  # the reader notices
-
-    def _run(self) -> None:
+    def _connect(self) -> None:
+        """Until it succeeds; may wait."""
         while True:
             try:
-                subscription = Subscription(self._client())
-                self._subscribe_again(subscription)
-                self._read(subscription)
-            except (RedisUnavailable, ResponseError) as error:
-                self._lost(error)
+                subscription = Subscription(self._runtime, self._client())
+                break
             except Exception as error:
-                logger.exception("the subscription failed; it is started again")
-                self._lost(error)
+                self._complain(error)
             self._runtime.sleep(self._delay())
+        with self._runtime.lock:
+            self._begin(subscription)
 
     def _delay(self) -> float:
         longest = min(_LONGEST_DELAY_SECONDS, 0.05 * 2 ** min(self._failures, 8))
         return random.uniform(longest / 2, longest)
 
-    def _lost(self, error: Exception) -> None:
-        with self._runtime.lock:
-            if self._subscription is not None:
-                self._subscription.close()
-                self._subscription = None
-            self._outgoing = []
-            self._leaving.clear()
-            self._questions = deque(each for each in self._questions if not each.cancelled)
+    def _complain(self, error: Exception) -> None:
+        if not isinstance(error, RedisUnavailable | ResponseError):
+            logger.error("the subscription failed; it is begun again", exc_info=error)
         if not self._failures:
             logger.warning("Redis is away, websockets stay open and wait: %s", error)
         self._failures += 1
 
-    def _subscribe_again(self, subscription: Subscription) -> None:
-        with self._runtime.lock:
-            names = list(self._wanted())
-            commands: list[Command] = [
-                ("SUBSCRIBE", *names[start : start + _SUBSCRIBE_AT_ONCE])
-                for start in range(0, len(names), _SUBSCRIBE_AT_ONCE)
-            ]
-            waiting = [each for each in self._questions if not each.cancelled]
-            self._questions = deque([Question(("PING",), self._all_subscribed), *waiting])
-            self._outgoing = commands + [each.command for each in self._questions]
-            self._subscription = subscription
-            if self._flushing:
-                return
-            self._flushing = True
-        self._flush()
+    def _begin(self, subscription: Subscription) -> None:
+        """Subscribe to everything, and ask what was not answered."""
+        self._subscription = subscription
+        subscription.start(self._replied, self._lost)
+        channels = self._hub.channels
+        for start in range(0, len(channels), _SUBSCRIBE_AT_ONCE):
+            subscription.send(("SUBSCRIBE", *channels[start : start + _SUBSCRIBE_AT_ONCE]))
+        waiting = [each for each in self._questions if not each.cancelled]
+        self._questions.clear()
+        for question in [Question(("PING",), self._all_subscribed), *waiting]:
+            self._put(question)
 
     def _all_subscribed(self, _pong: Any) -> None:
         if self._failures:
-            logger.warning("Redis is back, all channels are subscribed again")
+            self._runtime.spawn(logger.warning, "Redis is back, all channels are subscribed again")
         self._failures = 0
         self._restored()
 
-    def _read(self, subscription: Subscription) -> None:
-        while True:
-            replies = subscription.receive()
-            with self._runtime.lock:
+    # called by the subscription, in no greenlet: what waits or logs is spawned
+
+    def _lost(self, error: Exception) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+        self._leaving.clear()
+        self._runtime.spawn(self._come_back, error)
+
+    def _come_back(self, error: Exception) -> None:
+        self._complain(error)
+        self._runtime.sleep(self._delay())
+        self._connect()
+
+    def _replied(self, replies: list[Any]) -> None:
+        if self._hub.is_quick({each[1] for each in replies if is_push(each) and each[0] == b"message"}):
+            self._hand_on(replies)
+        elif self._subscription is not None:
+            self._subscription.pause()
+            self._runtime.spawn(self._hand_on_slowly, self._subscription, replies)
+
+    def _hand_on_slowly(self, subscription: Subscription, replies: list[Any]) -> None:
+        with self._runtime.lock:
+            try:
                 self._hand_on(replies)
-            # while Redis has more to tell, receive() does not wait: let others have their turn
-            self._runtime.sleep(0)
+            finally:
+                subscription.resume()
 
     def _has_left(self, channel: bytes) -> None:
         # not by Counter's "-=", which looks at all that leave
@@ -225,11 +208,12 @@ class PubSub:
                     self._has_left(reply[1])
                 continue
             if batch:
-                self._deliver(batch)
+                self._hub.deliver(batch)
                 batch = []
             try:
                 self._questions.popleft().answer(reply)
-            except Exception:
-                logger.exception("an answer of Redis could not be handled; the others can")
+            except Exception as error:
+                tell = partial(logger.error, "an answer of Redis could not be handled; the others can", exc_info=error)
+                self._runtime.spawn(tell)
         if batch:
-            self._deliver(batch)
+            self._hub.deliver(batch)

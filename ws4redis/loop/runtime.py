@@ -35,6 +35,9 @@ class Runtime(Protocol):
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Run beside the caller, in a greenlet or thread of its own."""
 
+    def soon(self, function: Callable[[], Any]) -> None:
+        """Call it in the loop as a watcher's callback, when what runs now is done."""
+
     def sleep(self, seconds: float) -> None:
         """Let the others run; 0 gives way to those that are ready."""
 

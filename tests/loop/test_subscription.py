@@ -1,0 +1,128 @@
+"""The connection of the subscription against a real Valkey, in threads: nothing in it waits."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+
+from tests.servers import Valkey, wait_for
+from ws4redis.exceptions import RedisUnavailable
+from ws4redis.loop.subscription import Subscription
+from ws4redis.thread_runtime import ThreadRuntime
+
+
+class Heard:
+    """What a subscription tells."""
+
+    def __init__(self, valkey: Valkey) -> None:
+        self.runtime = ThreadRuntime()
+        self.replies: list[Any] = []
+        self.ends: list[Exception] = []
+        self.subscription = Subscription(self.runtime, valkey.client())
+        with self.runtime.lock:
+            self.subscription.start(self.replies.extend, self.lost)
+
+    def lost(self, error: Exception) -> None:
+        self.ends.append(error)
+        self.subscription.close()
+
+    def send(self, *command: str | bytes) -> None:
+        with self.runtime.lock:
+            self.subscription.send(command)
+
+
+@pytest.fixture
+def valkey() -> Iterator[Valkey]:
+    with Valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def heard(valkey: Valkey) -> Iterator[Heard]:
+    heard = Heard(valkey)
+    yield heard
+    with heard.runtime.lock:
+        heard.subscription.close()
+
+
+CHANNELS = [b"channel:%06d" % number for number in range(200_000)]
+
+
+def test_what_redis_does_not_take_waits(heard: Heard, valkey: Valkey) -> None:
+    """Ten megabytes for a Redis that hangs: nobody waits, and nothing is lost or mixed up."""
+    valkey.send_signal(signal.SIGSTOP)
+    for start in range(0, len(CHANNELS), 1000):
+        heard.send("SUBSCRIBE", *CHANNELS[start : start + 1000])
+    large = b"x" * (8 << 20)
+    heard.send("ECHO", large)
+    heard.send("PING")
+    wait_for(lambda: heard.subscription._writer is not None, "the kernel is full")
+    assert heard.replies == []
+    valkey.send_signal(signal.SIGCONT)
+    wait_for(lambda: heard.replies and heard.replies[-1] == b"PONG", "the last answer", timeout=60)
+    assert [reply[1] for reply in heard.replies[:-2]] == CHANNELS
+    assert heard.replies[-2] == large
+    assert heard.subscription._writer is None
+    assert heard.ends == []
+
+
+ENDS: dict[str, Callable[[Heard, Valkey], Any]] = {
+    "given up": lambda heard, valkey: heard.subscription.give_up(),
+    "given up, with something to be sent": lambda heard, valkey: (
+        heard.subscription.give_up(),
+        heard.send("ECHO", b"x" * (8 << 20)),
+    ),
+    "killed": lambda heard, valkey: valkey.client().client_kill_filter(_type="normal", skipme=True),
+    "Redis is gone": lambda heard, valkey: valkey.stop(signal.SIGKILL),
+    "Redis is gone while it hangs": lambda heard, valkey: (
+        valkey.send_signal(signal.SIGSTOP),
+        heard.send("ECHO", b"x" * (8 << 20)),
+        valkey.stop(signal.SIGKILL),
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_end_is_told_once(heard: Heard, valkey: Valkey, end: str) -> None:
+    heard.send("PING")
+    wait_for(lambda: heard.replies, "the answer")
+    ENDS[end](heard, valkey)
+    wait_for(lambda: heard.ends, "the end")
+    heard.send("PING")  # to nobody
+    with heard.runtime.lock:
+        heard.subscription.resume()
+    assert [type(each) for each in heard.ends] == [RedisUnavailable]
+    assert len(heard.replies) == 1
+
+
+def test_a_refusal_ends_it(heard: Heard) -> None:
+    heard.send("MGET")
+    wait_for(lambda: heard.ends, "the end")
+    assert isinstance(heard.ends[0], redis.ResponseError)
+    assert "MGET" in str(heard.ends[0]).upper()
+
+
+def test_while_it_pauses_what_redis_sends_waits(heard: Heard, valkey: Valkey) -> None:
+    heard.send("SUBSCRIBE", "a")
+    wait_for(lambda: len(heard.replies) == 1, "the confirmation")
+    with heard.runtime.lock:
+        heard.subscription.pause()
+    with valkey.client() as client:
+        for number in range(100):
+            client.publish("a", number)
+    assert len(heard.replies) == 1
+    with heard.runtime.lock:
+        heard.subscription.resume()
+    wait_for(lambda: len(heard.replies) == 101, "all publications")
+    assert [int(reply[2]) for reply in heard.replies[1:]] == list(range(100))
+
+
+def test_without_redis() -> None:
+    with Valkey() as server:
+        client = server.client()
+    with pytest.raises(RedisUnavailable):
+        Subscription(ThreadRuntime(), client)

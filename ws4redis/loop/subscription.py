@@ -1,0 +1,174 @@
+"""The connection on which Redis tells one process what was published."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+from redis import Redis
+from redis.connection import UnixDomainSocketConnection
+from redis.exceptions import ResponseError
+
+from ws4redis.exceptions import RedisUnavailable
+from ws4redis.loop.outbox import Outbox
+from ws4redis.redis_client import options_of, redis_errors
+
+if TYPE_CHECKING:
+    from ws4redis.loop.runtime import Runtime, Watcher
+
+#: how much one read takes from the kernel, in bytes
+_READ_SIZE = 1 << 18
+
+_CONNECT_SECONDS = 2
+
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Subscription:
+    """Speaks RESP3, where commands are answered between the publications.
+
+    A key that is read here is therefore read at a known point of the stream: what came before is older, what comes
+    after is newer.
+
+    Args:
+        runtime: the kind of concurrency; after the constructor nothing here waits.
+        client: how its connections are made, so is this one.
+
+    Raises:
+        RedisUnavailable: there is no connection.
+    """
+
+    def __init__(self, runtime: Runtime, client: Redis) -> None:
+        connection_class, options = options_of(client)
+        options["protocol"] = 3
+        if not issubclass(connection_class, UnixDomainSocketConnection):
+            options.setdefault("socket_keepalive", True)
+        # it is tried again soon, which may be the quicker way back
+        options["socket_connect_timeout"] = min(options["socket_connect_timeout"], _CONNECT_SECONDS)
+        self._runtime = runtime
+        self._connection = connection_class(**options)
+        self._parser = hiredis.Reader()
+        self._commands: list[bytes] = []
+        self._outbox = Outbox(sys.maxsize)
+        self._given_up = False
+        self._reader: Watcher | None = None
+        self._writer: Watcher | None = None
+        with redis_errors():
+            self._connection.connect()
+            # redis-py's own parser costs some twenty times as much for each publication
+            self._socket = self._connection._sock
+            self._socket.setblocking(False)
+        #: bytes that OpenSSL has read beyond what it was asked for
+        self._pending: Callable[[], int] = getattr(self._socket, "pending", int)
+
+    def start(self, replied: Callable[[list[Any]], None], lost: Callable[[Exception], None]) -> None:
+        """From now on all that Redis sends is told, and the end; called by the loop, in no greenlet.
+
+        Args:
+            replied: is given the replies of one read. Pushes are lists, ``is_push`` tells them apart.
+            lost: is given RedisUnavailable, or ResponseError where Redis refuses what was asked.
+        """
+        self._replied = replied
+        self._lost = lost
+        self._reader = self._runtime.watch_readable(self._socket.fileno())
+        self.resume()
+
+    def pause(self) -> None:
+        """Let what Redis sends wait."""
+        if self._reader is not None:
+            self._reader.stop()
+
+    def resume(self) -> None:
+        if self._reader is not None:
+            self._reader.start(self._readable)
+
+    def send(self, command: Sequence[str | bytes]) -> None:
+        """In one piece with what else is sent before the loop goes on."""
+        if not self._commands:
+            self._runtime.soon(self._flush)
+        self._commands.append(hiredis.pack_command(tuple(command)))
+
+    def give_up(self) -> None:
+        """The end will be told, as if Redis had closed the connection."""
+        self._given_up = True
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Nothing is told any more; watchers first, for a watcher on a closed descriptor aborts the process."""
+        for watcher in (self._reader, self._writer):
+            if watcher is not None:
+                watcher.close()
+        self._reader = self._writer = None
+        self._connection.disconnect()
+
+    # called by the loop
+
+    def _readable(self) -> None:
+        try:
+            replies = self._receive()
+        except _WOULD_BLOCK:
+            return
+        except OSError as error:
+            self._lost(RedisUnavailable(f"Redis is not available: {error}"))
+        except Exception as error:
+            self._lost(error)
+        else:
+            self._replied(replies)
+
+    def _receive(self) -> list[Any]:
+        """All that Redis has sent."""
+        self._feed()
+        while self._pending():
+            self._feed()
+        replies: list[Any] = []
+        while (reply := self._parser.gets()) is not False:
+            if isinstance(reply, hiredis.ReplyError):
+                raise ResponseError(f"Redis refuses the subscription: {reply}")
+            replies.append(reply)
+        return replies
+
+    def _feed(self) -> None:
+        data = b"" if self._given_up else self._socket.recv(_READ_SIZE)
+        if not data:
+            raise RedisUnavailable("the subscription has ended")
+        self._parser.feed(data)
+
+    def _flush(self) -> None:
+        data, self._commands = b"".join(self._commands), []
+        if self._reader is None:
+            return
+        self._outbox.put(data)
+        if self._writer is None:
+            self._writable()
+
+    def _writable(self) -> None:
+        try:
+            self._outbox.flush(self._send)
+        except OSError:
+            self.give_up()
+            return
+        if self._outbox and self._writer is None:
+            self._writer = self._runtime.watch_writable(self._socket.fileno())
+            self._writer.start(self._writable)
+        elif self._writer is not None and not self._outbox:
+            self._writer.close()
+            self._writer = None
+
+    def _send(self, data: memoryview) -> int:
+        try:
+            sent: int = self._socket.send(data)
+        except _WOULD_BLOCK:
+            sent = 0
+        if not sent:  # so says gevent's TLS
+            raise BlockingIOError
+        return sent
+
+
+def is_push(reply: Any) -> bool:
+    return isinstance(reply, hiredis.PushNotification)
