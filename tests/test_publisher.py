@@ -19,12 +19,14 @@ from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
 
 import tests.django_setup  # noqa: F401
-from tests.servers import Valkey, free_port
+from tests.servers import Valkey, free_port, wait_for
+from tests.subscriptions import Heard
 from ws4redis import redis_client, settings
 from ws4redis.exceptions import RedisUnavailable
+from ws4redis.loop.subscription import Subscription, is_push
 from ws4redis.publisher import RedisPublisher
 from ws4redis.redis_store import SELF, RedisMessage
-from ws4redis.subscription import Subscription, is_push
+from ws4redis.thread_runtime import ThreadRuntime
 
 
 @pytest.fixture
@@ -429,16 +431,13 @@ CONNECTIONS: dict[str, Callable[[Valkey], Any]] = {
 def works(facility: str) -> None:
     """Publisher and subscription both reach the Redis of the settings."""
     publisher = RedisPublisher(facility=facility, broadcast=True)
-    subscription = Subscription(redis_client.client())
-    try:
-        subscription.send([("SUBSCRIBE", f"broadcast:{facility}")])
-        (confirmation,) = subscription.receive()
-        assert is_push(confirmation)
+    with Heard(redis_client.client()) as heard:
+        heard.send("SUBSCRIBE", f"broadcast:{facility}")
+        wait_for(lambda: heard.replies, "the confirmation")
+        assert is_push(heard.replies[0])
         assert publisher.publish_message("hü") == 1
-        (publication,) = subscription.receive()
-        assert publication == [b"message", f"broadcast:{facility}".encode(), "hü".encode()]
-    finally:
-        subscription.close()
+        wait_for(lambda: len(heard.replies) == 2, "the publication")
+        assert heard.replies[1] == [b"message", f"broadcast:{facility}".encode(), "hü".encode()]
     assert publisher.fetch_message(None, facility) == "hü".encode()
 
 
@@ -504,7 +503,7 @@ def test_passwords(redis_server: Valkey, client: redis.Redis, connect: Callable[
         with pytest.raises(RedisUnavailable):
             RedisPublisher(facility=facility, broadcast=True).publish_message("hi")
         with pytest.raises(RedisUnavailable):
-            Subscription(redis_client.client())
+            Subscription(ThreadRuntime(), redis_client.client())
     finally:
         client.acl_deluser("web")
 
@@ -579,7 +578,7 @@ def test_nobody_listens(connect: Callable[..., None], act: Callable[[], Any]) ->
 
 def test_nobody_listens_to_the_subscription(connect: Callable[..., None]) -> None:
     connect(f"redis://127.0.0.1:{free_port()}")
-    fails_within(1, lambda: Subscription(redis_client.client()))
+    fails_within(1, lambda: Subscription(ThreadRuntime(), redis_client.client()))
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
@@ -592,7 +591,7 @@ def test_redis_hangs(silent_port: int, connect: Callable[..., None], act: Callab
 def test_redis_hangs_before_the_subscription(silent_port: int, connect: Callable[..., None]) -> None:
     connect(f"redis://127.0.0.1:{silent_port}")
     with override_settings(WS4REDIS_TIMEOUT=0.2):
-        fails_within(0.8, lambda: Subscription(redis_client.client()))
+        fails_within(0.8, lambda: Subscription(ThreadRuntime(), redis_client.client()))
 
 
 def test_redis_hangs_and_many_wait_for_a_connection(silent_port: int, connect: Callable[..., None]) -> None:

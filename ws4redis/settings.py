@@ -1,8 +1,7 @@
 """The settings of ws4redis, read late.
 
-``ws4redis.settings.WS4REDIS_PREFIX`` is looked up in Django's settings when it is first read, and again after a change
-that Django tells of, so ``override_settings`` works. An attribute that is assigned
-(``ws4redis.settings.WS4REDIS_PREFIX = "x"``) wins until it is deleted again.
+``ws4redis.settings.WS4REDIS_PREFIX`` follows Django's settings at each access, so ``override_settings`` works. An
+attribute that is assigned (``ws4redis.settings.WS4REDIS_PREFIX = "x"``) wins until it is deleted again.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
+from django.conf import Settings
 from django.conf import settings as django_settings
-from django.core.signals import setting_changed
 
 
 class Setting(NamedTuple):
@@ -215,28 +214,16 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
-#: what has been read: each websocket reads two dozen, and what Django does not know takes it long to say so
-_values: dict[str, Any] = {}
-
-
 def __getattr__(name: str) -> Any:
-    try:
-        return _values[name]
-    except KeyError:
-        pass
     try:
         setting = SETTINGS[name]
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no setting {name!r}") from None
-    value = _values[name] = getattr(django_settings, name, setting.default)
-    return value
-
-
-def _forget(setting: str, **_rest: Any) -> None:
-    _values.pop(setting, None)
-
-
-setting_changed.connect(_forget, dispatch_uid=__name__)
+    # each websocket asks two dozen times, and it takes Django long to say that it does not know a name
+    plain = object.__getattribute__(django_settings, "_wrapped")
+    if type(plain) is Settings:
+        return vars(plain).get(name, setting.default)
+    return getattr(django_settings, name, setting.default)
 
 
 def __dir__() -> list[str]:

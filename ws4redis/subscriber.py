@@ -108,10 +108,12 @@ class RedisSubscriber(RedisStore):
         heard = self._subscription.channels
         return any(name.encode() in heard for name in self._publishers)
 
-    @property
-    def may_change(self) -> bool:
-        """Whether the channels of now are not those for ever."""
-        return self._standing is not None or type(self) is not RedisSubscriber
+    def may_hear_itself(self) -> bool:
+        """The same, now or later."""
+        if type(self) is not RedisSubscriber:
+            return True
+        publishes = self._standing is not None and any(flag in self.publish_channels for flag in self._standing.flags)
+        return publishes or self.hears_itself()
 
     @property
     def channels_heard(self) -> tuple[bytes, ...]:

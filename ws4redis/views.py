@@ -27,7 +27,7 @@ class ChannelView:
         sender = subscriber.sender_of_persisted() or ("send_persisted_messages" if self.source else None)
         self.send_kept: Callable[[WebSocket], None] | None = getattr(subscriber, sender) if sender else None
         self.own_messages: OwnMessages | None = None
-        if not echo and (subscriber.may_change or subscriber.hears_itself()):
+        if not echo and subscriber.may_hear_itself():
             self.own_messages = subscriber._own_messages = OwnMessages()
 
     @property

@@ -10,29 +10,10 @@ import pytest
 import redis
 
 from tests.servers import Valkey, wait_for
+from tests.subscriptions import Heard
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.subscription import Subscription
 from ws4redis.thread_runtime import ThreadRuntime
-
-
-class Heard:
-    """What a subscription tells."""
-
-    def __init__(self, valkey: Valkey) -> None:
-        self.runtime = ThreadRuntime()
-        self.replies: list[Any] = []
-        self.ends: list[Exception] = []
-        self.subscription = Subscription(self.runtime, valkey.client())
-        with self.runtime.lock:
-            self.subscription.start(self.replies.extend, self.lost)
-
-    def lost(self, error: Exception) -> None:
-        self.ends.append(error)
-        self.subscription.close()
-
-    def send(self, *command: str | bytes) -> None:
-        with self.runtime.lock:
-            self.subscription.send(command)
 
 
 @pytest.fixture
@@ -43,10 +24,8 @@ def valkey() -> Iterator[Valkey]:
 
 @pytest.fixture
 def heard(valkey: Valkey) -> Iterator[Heard]:
-    heard = Heard(valkey)
-    yield heard
-    with heard.runtime.lock:
-        heard.subscription.close()
+    with Heard(valkey.client()) as heard:
+        yield heard
 
 
 CHANNELS = [b"channel:%06d" % number for number in range(200_000)]
