@@ -1,5 +1,5 @@
-/* The broadcast chat: what is typed goes out through the websocket, what comes in is shown. */
-(() => {
+/* What the three chats have in common. `page` is all that their own scripts need. */
+const page = (() => {
     "use strict";
 
     const LINES_KEPT = 500;
@@ -7,13 +7,14 @@
         connecting: "Connecting…",
         connected: "Connected",
         waiting: "Waiting to reconnect…",
-        full: "Not sent: too many messages are waiting",
     };
 
     const options = document.getElementById("chat").dataset;
     const state = document.getElementById("state");
     const billboard = document.getElementById("billboard");
+    const composer = document.getElementById("composer");
     const field = document.getElementById("text_message");
+    const problem = document.getElementById("problem");
 
     function show_state(name) {
         state.dataset.state = name;
@@ -51,27 +52,41 @@
         }
     }
 
-    const chat = new WS4Redis({
-        uri: options.uri,
-        heartbeat_msg: JSON.parse(options.heartbeat),
-        connecting: () => show_state("connecting"),
-        connected: () => show_state("connected"),
-        disconnected: () => show_state("waiting"),
-        receive_message: show_message,
-    });
+    /* Posts the form to this page's view, with Django's token against forgery. */
+    async function post_form() {
+        const answer = await fetch(location.pathname, {method: "POST", body: new FormData(composer)});
+        if (!answer.ok || answer.redirected) {
+            throw new Error(answer.redirected ? "you are logged out" : `the server said ${answer.status}`);
+        }
+    }
 
-    // Enter and the button both submit
-    document.getElementById("composer").addEventListener("submit", evt => {
-        evt.preventDefault();
-        field.focus();
-        if (!field.value.trim()) {
-            return;
-        }
-        try {
-            chat.send_message(field.value);
-            field.value = "";
-        } catch {
-            show_state("full");
-        }
-    });
+    /* `send` gets the text, and may throw or fail. Enter and the button both submit. */
+    function on_submit(send) {
+        composer.addEventListener("submit", async evt => {
+            evt.preventDefault();
+            field.focus();
+            const text = field.value;
+            if (!text.trim()) {
+                return;
+            }
+            problem.textContent = "";
+            try {
+                const sending = send(text);
+                field.value = "";
+                await sending;
+            } catch (error) {
+                field.value = field.value || text;
+                problem.textContent = `Not sent: ${error.message}`;
+            }
+        });
+    }
+
+    return {
+        websocket_uri: options.uri,
+        heartbeat_msg: JSON.parse(options.heartbeat),
+        show_state,
+        show_message,
+        post_form,
+        on_submit,
+    };
 })();

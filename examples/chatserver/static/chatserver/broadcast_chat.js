@@ -1,0 +1,11 @@
+const chat = new WS4Redis({
+    uri: page.websocket_uri + "foobar?subscribe-broadcast&publish-broadcast&echo",
+    heartbeat_msg: page.heartbeat_msg,
+    connecting: () => page.show_state("connecting"),
+    connected: () => page.show_state("connected"),
+    disconnected: () => page.show_state("waiting"),
+    receive_message: page.show_message,
+});
+
+// out through the websocket
+page.on_submit(text => chat.send_message(text));
