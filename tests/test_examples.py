@@ -177,7 +177,7 @@ def test_pages_and_websockets_from_two_uwsgi(shell: Shell) -> None:
         browser.shutdown()
         log = websockets.log()
     assert "INFO ws4redis: " in log
-    assert not re.search("WARNING|CRITICAL", log), log
+    assert not re.search("(WARNING|CRITICAL|ERROR) ws4redis", log), log
 
 
 # -- the pages, in a browser --
