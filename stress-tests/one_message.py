@@ -135,7 +135,7 @@ def progress(what: str, results: Iterator[object], good: Callable[[object], bool
 
 
 def _bar(count: int, total: int) -> str:
-    return f"[{'#' * (count * _WIDTH // total):.<{_WIDTH}}] {count}"
+    return f"[{'#' * (count * _WIDTH // max(total, 1)):.<{_WIDTH}}] {count}"
 
 
 def from_environment() -> Wanted:

@@ -236,6 +236,10 @@ ASKS: dict[str, dict[str, list[str]]] = {
             "tests/test_site06.py::test_pages",
             "tests/test_demo.py::test_two_windows_chat",
         ],
+        "#41, #97, #128, #131, #204: examples and their tests that run": [
+            "tests/test_examples.py::test_the_sites_own_tests",
+            "tests/test_examples.py::test_john_writes_to_mary",
+        ],
         "#152, #149, #151, #154: a subprotocol that nobody asked for": [
             "tests/test_upgrade.py::test_answers",
             "tests/test_upgrade.py::test_subprotocols",

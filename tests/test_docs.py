@@ -1,7 +1,8 @@
 """The docs and the README: what they show is run here, what they list is compared with the code.
 
-Pages show files of ``docs/samples`` (run by this module) and of ``examples`` (run by ``test_demo``); nothing is pasted
-into them. The README, which cannot include files, shows pieces of the same samples.
+Pages show files of ``docs/samples`` (run by this module) and of ``examples`` (run by ``test_demo`` and
+``test_examples``); nothing is pasted into them. The README, which cannot include files, shows pieces of the same
+samples.
 """
 
 from __future__ import annotations

@@ -116,6 +116,10 @@ def example(request: pytest.FixtureRequest, shell: Shell) -> Iterator[Example]:
         yield example
 
 
+#: for what is the same behind each of them
+one_server = pytest.mark.parametrize("example", ["uwsgi"], indirect=True)
+
+
 class Visitor:
     """Somebody with cookies."""
 
@@ -217,6 +221,7 @@ def test_john_writes_to_mary(log_in: Callable[..., Window], page: str, recipient
     assert john.texts("#problem") == [""]
 
 
+@one_server
 def test_what_cannot_be_sent_stays(log_in: Callable[..., Window]) -> None:
     john = log_in("john", "userchat")
     john.driver.delete_cookie("sessionid")
@@ -225,6 +230,7 @@ def test_what_cannot_be_sent_stays(log_in: Callable[..., Window]) -> None:
     assert john.find("#text_message").get_attribute("value") == "anybody?"
 
 
+@one_server
 def test_who_is_in_no_group_is_told(log_in: Callable[..., Window]) -> None:
     admin = log_in("admin", "groupchat")
     assert "You are in no group" in admin.find("#composer").text
@@ -247,6 +253,7 @@ def pages(log_in: Callable[..., Window]) -> Iterator[Callable[[], Iterator[Windo
     return pages
 
 
+@one_server
 def test_each_page_shows_the_code_that_runs(pages: Callable[[], Iterator[Window]]) -> None:
     views = (CHATSERVER / "views.py").read_text()
     scripts = []
@@ -260,6 +267,7 @@ def test_each_page_shows_the_code_that_runs(pages: Callable[[], Iterator[Window]
     assert scripts == ["broadcast_chat.js", "user_chat.js", "group_chat.js"]
 
 
+@one_server
 def test_everything_comes_from_here(pages: Callable[[], Iterator[Window]]) -> None:
     for window in pages():
         origin, loaded = window.script(
@@ -269,6 +277,7 @@ def test_everything_comes_from_here(pages: Callable[[], Iterator[Window]]) -> No
         assert [url for url in loaded if not url.startswith(origin)] == []
 
 
+@one_server
 @pytest.mark.parametrize(("width", "height"), [(320, 640), (390, 844), (768, 1024), (1280, 800)])
 def test_any_screen(pages: Callable[[], Iterator[Window]], width: int, height: int) -> None:
     for window in pages():
@@ -281,6 +290,23 @@ def test_any_screen(pages: Callable[[], Iterator[Window]], width: int, height: i
         assert wide <= width
         assert bottom <= height
         assert seen >= 100
+
+
+@one_server
+def test_the_newest_line_stays_in_view_when_a_phones_keyboard_opens(log_in: Callable[..., Window]) -> None:
+    window = log_in("john", "chat")
+    hidden = "const b = document.querySelector('#billboard'); return b.scrollHeight - b.scrollTop - b.clientHeight"
+    for number in range(12):
+        window.type("#text_message", f"line {number}", enter=True)
+    window.wait_for_text(".message", "line 11")
+    window.resize(390, 800)
+    window.resize(390, 500)
+    window.wait_until(lambda: window.script(hidden) < 2, "the last line in view")
+    window.script("document.querySelector('#billboard').scrollTop = 0")
+    # browsers tell pages of it with the next frame
+    window.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+    window.resize(390, 480)
+    assert window.script(hidden) > 100
 
 
 # -- for everybody --
@@ -314,6 +340,7 @@ POOR_CONTRAST = r"""
 """
 
 
+@one_server
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_contrast(pages: Callable[[], Iterator[Window]], scheme: str) -> None:
     for window in pages():
@@ -323,6 +350,7 @@ def test_contrast(pages: Callable[[], Iterator[Window]], scheme: str) -> None:
         assert window.script(POOR_CONTRAST) == []
 
 
+@one_server
 def test_whatever_can_be_used_has_a_name(pages: Callable[[], Iterator[Window]]) -> None:
     for window in pages():
         usable = window.driver.find_elements(
@@ -335,6 +363,7 @@ def test_whatever_can_be_used_has_a_name(pages: Callable[[], Iterator[Window]]) 
 ROLES = {"nav": "navigation", "#billboard": "log", "#state": "status", "#problem": "alert", "pre": "region"}
 
 
+@one_server
 def test_roles(pages: Callable[[], Iterator[Window]]) -> None:
     for window in pages():
         window.script("document.querySelector('#problem').textContent = 'shown'")
@@ -346,6 +375,7 @@ def test_roles(pages: Callable[[], Iterator[Window]]) -> None:
 FOCUSED = "const each = document.activeElement; return each.id || each.textContent.trim()"
 
 
+@one_server
 def test_by_keyboard_alone(log_in: Callable[..., Window]) -> None:
     from selenium.webdriver import ActionChains, Keys
 
@@ -369,6 +399,7 @@ def test_by_keyboard_alone(log_in: Callable[..., Window]) -> None:
     ]
 
 
+@one_server
 def test_motion_can_be_switched_off(pages: Callable[[], Iterator[Window]]) -> None:
     animation = "return getComputedStyle(document.querySelector('#billboard p')).animationName"
     for window in pages():

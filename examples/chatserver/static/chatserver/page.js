@@ -41,15 +41,40 @@ const page = (() => {
         return billboard.scrollHeight - billboard.scrollTop - billboard.clientHeight < 40;
     }
 
+    let follows = true;                 // who reads further up is left in peace
+    let known_size = "";
+
+    function size() {
+        return `${billboard.clientWidth} x ${billboard.clientHeight}`;
+    }
+
+    function look() {
+        if (size() === known_size) {    // else it was not the reader who has moved
+            follows = is_at_bottom();
+        }
+    }
+
+    function follow() {
+        if (follows) {
+            billboard.scrollTop = billboard.scrollHeight;
+        }
+    }
+
+    billboard.addEventListener("scroll", look);
+
+    // a phone is turned, and its keyboard comes and goes
+    new ResizeObserver(() => {
+        known_size = size();
+        follow();
+    }).observe(billboard);
+
     function show_message(text) {
-        const follow = is_at_bottom();  // who reads further up is left in peace
+        look();
         billboard.append(line(text));
         while (billboard.childElementCount > LINES_KEPT) {
             billboard.firstElementChild.remove();
         }
-        if (follow) {
-            billboard.scrollTop = billboard.scrollHeight;
-        }
+        follow();
     }
 
     /* Posts the form to this page's view, with Django's token against forgery. */
