@@ -234,6 +234,7 @@ def test_what_cannot_be_sent_stays(log_in: Callable[..., Window]) -> None:
 def test_who_is_in_no_group_is_told(log_in: Callable[..., Window]) -> None:
     admin = log_in("admin", "groupchat")
     assert "You are in no group" in admin.find("#composer").text
+    assert admin.texts("#send_message") == []
 
 
 @pytest.fixture
