@@ -13,6 +13,9 @@ from ws4redis.channels import identity_of
 #: the holder of all seats
 PROCESS = "this server"
 
+#: the peer of a Unix socket, as uWSGI's http-socket says; others say nothing
+_UNIX_SOCKET = "0.0.0.0"
+
 
 def seat_limits(request: HttpRequest) -> dict[str, int]:
     """Whose websocket this will be, and how many each of them may have."""
@@ -35,6 +38,8 @@ def client_address(request: HttpRequest) -> str:
     proxies = settings.WS4REDIS_TRUSTED_PROXIES or ()
     networks = [ip_network(each, strict=False) for each in proxies if each != "unix"]
     address = str(request.META.get("REMOTE_ADDR", ""))
+    if address == _UNIX_SOCKET:
+        address = ""
     forwarded = [each.strip() for each in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
     while forwarded and ("unix" in proxies if not address else _is_in(address, networks)):
         address = forwarded.pop()
