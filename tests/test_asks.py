@@ -79,7 +79,9 @@ ASKS: dict[str, dict[str, list[str]]] = {
         ],
         "#72: under uWSGI's emperor": [
             "tests/test_asks.py::test_an_ini_is_a_vassal",
+            "tests/test_recipes.py::test_the_emperor_reloads",
             "docs/howto/uwsgi.md::## Under the emperor",
+            "docs/howto/deploy.md::## The emperor",
         ],
         "#278, #299: many round trips for many users": ["tests/test_publisher.py::test_one_round_trip"],
         "#130, #129: how many have heard it": [
@@ -114,8 +116,9 @@ ASKS: dict[str, dict[str, list[str]]] = {
             "docs/reference/status-codes.md::It is no websocket's request",
         ],
         "#71, #223, #133: 502 behind nginx": [
+            "tests/test_recipes.py::test_a_user_message_arrives",
             "docs/howto/uwsgi.md::`socket` behind nginx's `uwsgi_pass` is fine, too.",
-            "docs/howto/uwsgi.md::## Behind a proxy",
+            "docs/howto/deploy.md::the names of the sockets say",
         ],
         "#101, #111, #266, #272, #244: a traceback at each end": ["tests/test_upgrade.py::test_a_normal_end_is_quiet"],
         "#207, #266: bytes behind the close frame": [
@@ -128,6 +131,7 @@ ASKS: dict[str, dict[str, list[str]]] = {
         ],
         "#186, #56, #123, #10: idle websockets are cut off": [
             "tests/loop/test_connection.py::test_silence",
+            "tests/test_recipes.py::test_an_idle_minute",
             "docs/howto/uwsgi.md::ws4redis pings a silent browser every 25 seconds.",
         ],
         "#271: settings that are not configured when wsgi.py imports": [

@@ -101,11 +101,15 @@ class Address(NamedTuple):
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(CLIENT, 0))
 
-    def ask(self, path: str, cookies: str = "", **form: str) -> Answer:
-        """A page, or with a form its POST."""
+    def ask(self, path: str, cookies: str = "", forged: str = "", **form: str) -> Answer:
+        """A page, or with a form its POST.
+
+        Args:
+            forged: the scheme, as a visitor claims who does a proxy's work.
+        """
         browser = http.client.HTTPConnection(HOST)
         browser.sock = not_verified().wrap_socket(self.connect()) if self.tls else self.connect()
-        headers = {"Cookie": cookies}
+        headers = {"Cookie": cookies, **({"X-Forwarded-Proto": forged} if forged else {})}
         if form:
             headers |= {"Origin": self.origin, "Content-Type": "application/x-www-form-urlencoded"}
         browser.request("POST" if form else "GET", path, urllib.parse.urlencode(form), headers)
@@ -313,6 +317,11 @@ def test_what_is_no_websocket_is_answered(deployment: Deployment, name: str) -> 
     assert address.ask("/ws/foobar").status == 400
 
 
+@pytest.mark.parametrize("name", ["nginx", "nginx, uwsgi_pass", "Apache", "haproxy"])
+def test_nobody_forges_the_scheme(deployment: Deployment, name: str) -> None:
+    assert f'"ws://{HOST}/ws/' in deployment[name].pages.ask("/chat/", forged="https").text
+
+
 @pytest.mark.parametrize("kind", [Nginx, Apache, Haproxy])
 def test_tls(deployment: Deployment, to_john: ToJohn, certificate: str, kind: type[Proxy]) -> None:
     """The page knows that its websocket must be safe, too; and a safe page's form is accepted."""
@@ -321,7 +330,7 @@ def test_tls(deployment: Deployment, to_john: ToJohn, certificate: str, kind: ty
     with kind(deployment.pair, certificate) as proxy:
         for name in sorted({path.name for path in proxy.sites} & {path.name for path in DEPLOY.iterdir()}):
             address = Address(proxy.ports[name], tls=True)
-            assert f"wss://{HOST}/ws/" in address.ask("/chat/").text
+            assert f"wss://{HOST}/ws/" in address.ask("/chat/", forged="http").text
             with address.open(facility("tls", name), address.log_in()) as websocket:
                 to_john.arrives(websocket, facility("tls", name))
 

@@ -12,7 +12,6 @@ ALLOWED_HOSTS = ["chat.example.com"]
 WS4REDIS_PREFIX = "recipes"
 WS4REDIS_TRUSTED_PROXIES = ["127.0.0.1", "unix"]
 WS4REDIS_HEALTH_PATH = "health"
-# for haproxy, which writes it
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # only pings keep a silent websocket open
 WS4REDIS_HEARTBEAT = None
