@@ -20,7 +20,7 @@ TEST = [
     "selenium>=4.20",
     "werkzeug>=3",
     "websocket-client>=1.7",
-    "websockets>=13",
+    "websockets>=15",
     "wsproto>=1.2",
 ]
 

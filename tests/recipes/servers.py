@@ -12,6 +12,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -105,12 +106,20 @@ class Instance(Site):
 
     def start(self) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             systemd.bind(str(self.notify))
             systemd.settimeout(30)
             super().start()
-            while b"READY=1" not in systemd.recv(4096):
+            while not self.says_ready(systemd):
                 pass
         self.notify.unlink()
+
+    def says_ready(self, systemd: socket.socket) -> bool:
+        """Whether this is it; systemd does not listen to children."""
+        text, [(_, _, credentials)], _, _ = systemd.recvmsg(4096, socket.CMSG_SPACE(12))
+        pid, _, _ = struct.unpack("3i", credentials)
+        assert self.process is not None
+        return pid == self.process.pid and b"READY=1" in text
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         super().stop(number)
