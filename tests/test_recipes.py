@@ -140,7 +140,7 @@ class Address(NamedTuple):
         )
 
     def open_again(self, facility: str, cookies: str) -> ClientConnection:
-        """A websocket as soon as there may be one."""
+        """A websocket as soon as there may be one: uWSGI is up, and haproxy has seen it."""
 
         def opened() -> ClientConnection | None:
             try:
@@ -255,7 +255,7 @@ def visits(deployment: Deployment) -> Iterator[dict[str, Visit]]:
         visits = {}
         for name, (_, pages, websockets, _) in deployment.running.items():
             cookies = pages.log_in()
-            websocket = stack.enter_context(websockets.open(facility("idle", name), cookies))
+            websocket = stack.enter_context(websockets.open_again(facility("idle", name), cookies))
             visits[name] = Visit(cookies, websocket, time.monotonic())
         yield visits
 
@@ -331,7 +331,7 @@ def test_tls(deployment: Deployment, to_john: ToJohn, certificate: str, kind: ty
         for name in sorted({path.name for path in proxy.sites} & {path.name for path in DEPLOY.iterdir()}):
             address = Address(proxy.ports[name], tls=True)
             assert f"wss://{HOST}/ws/" in address.ask("/chat/", forged="http").text
-            with address.open(facility("tls", name), address.log_in()) as websocket:
+            with address.open_again(facility("tls", name), address.log_in()) as websocket:
                 to_john.arrives(websocket, facility("tls", name))
 
 
