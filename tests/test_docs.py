@@ -1,11 +1,7 @@
 """The docs and the README: what they show is run here, what they list is compared with the code.
 
-Pages show files of ``docs/samples`` (run by this module) and of ``examples`` (run by ``test_demo`` and
-<<<<<<< HEAD
-``test_examples``); nothing is pasted into them. The README, which cannot include files, shows pieces of the same
-=======
-``test_recipes``); nothing is pasted into them. The README, which cannot include files, shows pieces of the same
->>>>>>> 34f30c0 (Pass the scheme of the page through every proxy)
+Pages show files of ``docs/samples`` (run by this module) and of ``examples`` (run by ``test_demo``, ``test_examples``
+and ``test_recipes``); nothing is pasted into them. The README, which cannot include files, shows pieces of the same
 samples.
 """
 
