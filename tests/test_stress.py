@@ -240,6 +240,13 @@ class TestBars:
         assert judged["of"] == "ws4redis in churn-100"
         assert judged["measured"] == pytest.approx(1.4)
 
+    def test_growth(self) -> None:
+        few = paced([measured()], "few", floor=[measured()])
+        many = paced([measured(cpu_seconds=3)], "many", floor=[measured(cpu_seconds=2)])
+        judged = {each["of"]: each["measured"] for each in bars.judged({"few": few, "many": many})}
+        assert judged == {"floor": pytest.approx(1.5), "floor, growing since few": pytest.approx(1.5)}
+        assert bars.judged({"few": few}) == []
+
     def test_in_bytes(self) -> None:
         row = Row("idle", MEMORY, {"ws4redis": [measured(memory_bytes=5 * 3073)]})
         [judged] = bars.judged({"idle": row})
@@ -336,6 +343,7 @@ def test_without_a_compiler_the_floor_is_left_out(
 QUICK = {
     "paced": 5000,
     "burst": 5000,
+    "few": 1000,
     "many": 2000,
     "unicast": 500,
     "unicast-singly": 200,
@@ -347,7 +355,9 @@ QUICK = {
     "heartbeats": 500,
     "published": 200,
     "idle": 100,
+    "idle-1000": 50,
     "idle-session": 100,
+    "idle-heartbeat": 100,
     "latency": 5000,
 }
 

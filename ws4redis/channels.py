@@ -58,7 +58,8 @@ def identity_of(request: HttpRequest | None) -> Identity:
 
 
 def prefix() -> str:
-    return f"{settings.WS4REDIS_PREFIX}:" if settings.WS4REDIS_PREFIX else ""
+    text = settings.WS4REDIS_PREFIX
+    return f"{text}:" if text else ""
 
 
 def broadcast_channel(facility: str) -> str:

@@ -29,6 +29,19 @@ class Bar(NamedTuple):
         return self.other + (f" in {self.other_scenario}" if self.other_scenario else "")
 
 
+class Growth(Bar):
+    """From one scenario to a larger one: how much more ours grows than that of another."""
+
+    def measured(self, rows: Mapping[str, Row]) -> float | None:
+        if self.other is None or self.scenario not in rows or self.other_scenario not in rows:
+            return None
+        large, small = (rows[name].ratio_to(self.other) for name in (self.scenario, self.other_scenario))
+        return None if large is None or small is None else large / small
+
+    def told(self, rows: Mapping[str, Row]) -> str:
+        return f"{self.other}, growing since {self.other_scenario}"
+
+
 _KILOBYTE = 1024
 
 BARS = [
@@ -39,6 +52,7 @@ BARS = [
     Bar("burst", 1 / 500, "channels"),
     Bar("many", 1.2, "floor"),
     Bar("many", 1, "nchan"),
+    Growth("many", 1.2, "floor", "few"),
     Bar("unicast", 2.5, "floor"),
     Bar("unicast-singly", 2, "floor"),
     Bar("connect", 1 / 3, "channels"),
@@ -48,6 +62,8 @@ BARS = [
     Bar("published", 1 / 2, "channels"),
     Bar("idle", 3 * _KILOBYTE),
     Bar("idle-session", 5 * _KILOBYTE),
+    Bar("idle", 1.1, OURS, "idle-1000"),
+    Bar("idle-heartbeat", 5),
     Bar("latency", 1.3, "floor"),
 ]
 

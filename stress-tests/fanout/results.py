@@ -55,6 +55,7 @@ class Figure(NamedTuple):
 
 CPU_EACH = Figure("µs CPU", lambda measured: measured.cpu_microseconds_each)
 MEMORY = Figure("bytes", lambda measured: (measured.memory_bytes or 0) / measured.sockets)
+CORE = Figure("% of a core", lambda measured: measured.cpu_seconds / measured.seconds * 100)
 P99 = Figure("ms p99", lambda measured: measured.milliseconds.get("p99", float("nan")))
 
 

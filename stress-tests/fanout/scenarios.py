@@ -11,7 +11,7 @@ from fanout import processes, wire
 from fanout.arrivals import faults
 from fanout.crowd import Crowd
 from fanout.pace import paced
-from fanout.results import CPU_EACH, MEMORY, P99, Figure, Measured
+from fanout.results import CORE, CPU_EACH, MEMORY, P99, Figure, Measured
 from fanout.streams import AUDIENCES, BROADCAST, USER, heard, posts, stream
 from fanout.subjects import Conversational, Subject, Visit
 from tests.servers import wait_for
@@ -73,7 +73,7 @@ def fan_out(subject: Subject, crowd: Crowd, plan: Plan, audiences: Sequence[str]
         seconds=collected["complete_after"],
         crowd_cpu_seconds=collected["cpu_seconds"],
         milliseconds=_delays(times, collected["times"]) if timed else {},
-        **_arrived(crowd, plan.sockets),
+        **_arrived(crowd, plan),
     )
 
 
@@ -107,7 +107,7 @@ def churn(subject: Conversational, crowd: Crowd, plan: Plan, audiences: Sequence
     before = cpu_seconds(subject)
     visited = crowd.order("churn", visits=visits[_WARM_UP:], **arguments)
     cpu = cpu_seconds(subject) - before
-    arrived = _arrived(crowd, plan.parked)
+    arrived = _arrived(crowd, plan._replace(sockets=plan.parked))
     return Measured(
         sockets=plan.sockets,
         expected=plan.sockets,
@@ -133,7 +133,7 @@ def heartbeats(subject: Subject, crowd: Crowd, plan: Plan, audiences: Sequence[s
         cpu_seconds=cpu,
         seconds=said["seconds"],
         crowd_cpu_seconds=said["cpu_seconds"],
-        **_arrived(crowd, plan.sockets),
+        **_arrived(crowd, plan),
     )
 
 
@@ -154,24 +154,38 @@ def published(subject: Conversational, crowd: Crowd, plan: Plan, audiences: Sequ
         cpu_seconds=cpu,
         seconds=spoken["seconds"],
         crowd_cpu_seconds=spoken["cpu_seconds"],
-        **_arrived(crowd, plan.sockets + 1),
+        **_arrived(crowd, plan._replace(sockets=plan.sockets + 1)),
     )
 
 
 def idle(subject: Subject, crowd: Crowd, plan: Plan, audiences: Sequence[str]) -> Measured:
     """Sockets are open, and nothing happens."""
+    return _idle(subject, crowd, plan, audiences, _arrived)
+
+
+def assured(subject: Subject, crowd: Crowd, plan: Plan, audiences: Sequence[str]) -> Measured:
+    """The same, while the server tells each browser that it is there."""
+    return _idle(subject, crowd, plan, audiences, _assured)
+
+
+def _idle(
+    subject: Subject,
+    crowd: Crowd,
+    plan: Plan,
+    audiences: Sequence[str],
+    arrived: Callable[[Crowd, Plan], Mapping[str, Any]],
+) -> Measured:
     visits = subject.listeners(heard(audiences, plan.sockets))
     memory = memory_bytes(subject)
     connected = connect_all(subject, crowd, visits)
     before = cpu_seconds(subject)
     time.sleep(plan.idle_seconds)
     cpu = cpu_seconds(subject) - before
-    arrived = _arrived(crowd, plan.sockets)
     return Measured(
         sockets=plan.sockets,
         expected=plan.sockets,
         received=connected["connected"],
-        faults=arrived["faults"],
+        faults=arrived(crowd, plan)["faults"],
         cpu_seconds=cpu,
         seconds=plan.idle_seconds,
         memory_bytes=memory_bytes(subject) - memory,
@@ -209,6 +223,14 @@ SCENARIOS = {
         Plan(1000, 1000, pipeline=0),
         Plan(100, 50, pipeline=0),
         others={"floor": None, "nchan": None, "channels": Plan(1000, 50, pipeline=0)},
+    ),
+    "few": Scenario(
+        "100 sockets, 200 messages a second",
+        fan_out,
+        CPU_EACH,
+        Plan(100, 2000, 200),
+        Plan(20, 50, 200),
+        others={"floor": None},
     ),
     "many": Scenario(
         "10,000 sockets, 2 messages a second",
@@ -300,6 +322,13 @@ SCENARIOS = {
         Plan(100, idle_seconds=0.2),
         others={"nchan": None, "channels": None},
     ),
+    "idle-1000": Scenario(
+        "1,000 anonymous sockets",
+        idle,
+        MEMORY,
+        Plan(1000, idle_seconds=2),
+        Plan(50, idle_seconds=0.2),
+    ),
     "idle-session": Scenario(
         "10,000 users with a session, 4 audiences",
         idle,
@@ -307,6 +336,14 @@ SCENARIOS = {
         Plan(10_000, idle_seconds=2),
         Plan(100, idle_seconds=0.2),
         audiences=AUDIENCES,
+    ),
+    "idle-heartbeat": Scenario(
+        "10,000 sockets, a heartbeat to each every 3 seconds",
+        assured,
+        CORE,
+        Plan(10_000, idle_seconds=12),
+        Plan(100, idle_seconds=4),
+        settings={"WS4REDIS_HEARTBEAT": wire.HEARTBEAT},
     ),
     "latency": Scenario(
         "1,000 sockets, until the last has a message",
@@ -346,10 +383,20 @@ def memory_bytes(subject: Subject) -> int:
     return sum(map(processes.memory_bytes, subject.pids()))
 
 
-def _arrived(crowd: Crowd, sockets: int) -> dict[str, Any]:
+def _arrived(crowd: Crowd, plan: Plan) -> dict[str, Any]:
     counted = crowd.order("count")
-    found = faults(sockets, counted["expected"], counted["received"], counted["unexpected"], counted["ended"])
+    found = faults(plan.sockets, counted["expected"], counted["received"], counted["unexpected"], counted["ended"])
     return {"received": sum(counted["received"]), "faults": found}
+
+
+def _assured(crowd: Crowd, plan: Plan) -> dict[str, Any]:
+    """Nothing came but heartbeats, and enough of them: one within four seconds."""
+    counted = crowd.order("count")
+    found = faults(plan.sockets, counted["expected"], counted["received"], 0, counted["ended"])
+    wanted = plan.sockets * int(plan.idle_seconds / 4)
+    if counted["unexpected"] < wanted:
+        found.append(f"{counted['unexpected']} heartbeats came instead of {wanted} at least")
+    return {"faults": found}
 
 
 def _delays(begun: Sequence[float], done: Sequence[float]) -> dict[str, float]:
