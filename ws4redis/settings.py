@@ -45,6 +45,10 @@ def _positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
+def _not_negative(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
 def _positive_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -204,6 +208,12 @@ SETTINGS: dict[str, Setting] = {
     ),
     "WS4REDIS_TIMEOUT": Setting(
         5, _positive, "a number of seconds", "The longest that a publisher or a new websocket waits for Redis."
+    ),
+    "WS4REDIS_LEAVING_TIME": Setting(
+        5,
+        _not_negative,
+        "a number of seconds",
+        "Over which an ending worker sends its browsers to the others; where none is left they go at once.",
     ),
     "WS4REDIS_MAX_CONNECTIONS": Setting(
         16, _positive_int, "a number of connections", "Redis connections with which one process publishes."

@@ -37,8 +37,8 @@ import _socket  # noqa: E402
 import ctypes  # noqa: E402
 import logging  # noqa: E402
 import resource  # noqa: E402
+import signal  # noqa: E402
 import sys  # noqa: E402
-import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from typing import Any  # noqa: E402
 
@@ -46,6 +46,7 @@ import gevent  # noqa: E402
 from redis import Redis  # noqa: E402
 
 from ws4redis import settings, uwsgi_options  # noqa: E402
+from ws4redis.departure import Acceptors, Departure  # noqa: E402
 from ws4redis.exceptions import UpgradeRefused  # noqa: E402
 from ws4redis.gevent_runtime import GeventRuntime  # noqa: E402
 from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
@@ -60,8 +61,8 @@ _MOST_DESCRIPTORS = 1 << 20
 #: descriptors kept back for files, logs and the like
 _SPARE_DESCRIPTORS = 64
 
-#: how long an ending worker waits for the browsers' answers to its close frames
-_DRAIN_SECONDS = 1.0
+#: after so many seconds uWSGI kills an ending worker, unless it is told otherwise
+_MERCY_SECONDS = 60
 
 #: None where the system has no epoll
 _epoll_ctl = getattr(ctypes.CDLL(None), "epoll_ctl", None)
@@ -81,7 +82,7 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
         _latest = self
         _in_each_worker(_worker)
         _in_each_worker(_start_soon)
-        _at_exit(_drain)
+        _at_exit(_leave)
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
         _worker().check_room(self.process)
@@ -118,6 +119,8 @@ class _Worker:
             logger.warning("uWSGI's options should be changed: %s", "; ".join(verdict.warnings))
         self._capacity = _raise_descriptor_limit() - _kept_back()
         logger.info("worker %s has room for %s websockets", uwsgi.worker_id(), self._capacity)
+        self._departure: Departure | None = None
+        self._leaving: gevent.Greenlet | None = None
 
     def check_room(self, process: LoopProcess) -> None:
         """Refuse while there still are descriptors to do so."""
@@ -126,6 +129,28 @@ class _Worker:
         if len(process.connections) >= self._capacity:
             raise UpgradeRefused(503, "This server has no room for more websockets.")
 
+    def accept(self) -> None:
+        """uWSGI's loop runs: it accepts, and has set up its own signals, to which ours are added."""
+        if self._departure is None:
+            acceptors = Acceptors(next(iter(uwsgi.sockets), None), uwsgi.worker_id())
+            mercy = int(uwsgi.opt.get("worker-reload-mercy", _MERCY_SECONDS))
+            self._departure = Departure(acceptors, mercy)
+            for number in signal.SIGHUP, signal.SIGTERM, signal.SIGINT:
+                # a master that stops sends its workers SIGINT, and the others when it reloads
+                gevent.signal_handler(number, self._departure.begin, number == signal.SIGINT)
+
+    def leave(self) -> None:
+        """uWSGI calls this more than once, and ends the process when one call returns: each waits for the end."""
+        process = running_process()
+        if self._departure is None or process is None:
+            return
+        if not self._departure.begun:
+            # after max-worker-lifetime uWSGI calls this at the end of each request, and under gevent never ends
+            os.kill(self.pid, signal.SIGHUP)
+        if self._leaving is None:
+            self._leaving = gevent.spawn(self._departure.send_away, process)
+        self._leaving.join()
+
 
 #: of several servers the last one made says to which Redis the process listens
 _latest: uWSGIWebsocketServer
@@ -133,7 +158,12 @@ _latest: uWSGIWebsocketServer
 
 def _start_soon() -> None:
     """Whoever asks for health should not be the first. Not before all servers are made."""
-    gevent.spawn(lambda: _latest.process)
+    gevent.spawn(_start)
+
+
+def _start() -> None:
+    _worker().accept()
+    _ = _latest.process
 
 
 _the_worker: _Worker | None = None
@@ -183,15 +213,9 @@ def _at_exit(function: Callable[[], Any]) -> None:
     uwsgi.atexit = _chain(getattr(uwsgi, "atexit", None), function)
 
 
-def _drain() -> None:
-    """uWSGI calls this more than once, and ends the process when one call returns: each waits for the end."""
-    process = running_process()
-    if process is None:
-        return
-    process.close()
-    deadline = time.monotonic() + _DRAIN_SECONDS
-    while process.connections and time.monotonic() < deadline:
-        gevent.sleep(0.02)
+def _leave() -> None:
+    if _the_worker is not None and _the_worker.pid == os.getpid():  # the master calls it, too
+        _the_worker.leave()
 
 
 def _chain(earlier: Callable[[], Any] | None, function: Callable[[], Any]) -> Callable[[], None]:

@@ -49,6 +49,7 @@ def counts(request):
         "released": len(RememberingSubscriber.released),
         "connections": 0,
         "connected": 0,
+        "waiting": 0,
         "channels": 0,
         "options": [],
     }
@@ -57,6 +58,7 @@ def counts(request):
         with loop.runtime.lock:
             found["connections"] = len(loop.connections)
             found["connected"] = sum(each.connected for each in loop.connections)
+            found["waiting"] = loop.waiting
             found["channels"] = len(loop.hub.channels) - 1  # the canary's
             found["options"] = sorted(_socket_options(each) for each in loop.connections)
     return JsonResponse(found)

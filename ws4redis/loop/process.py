@@ -7,6 +7,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from math import ceil
+from random import sample
 from typing import Any
 
 from redis import Redis
@@ -84,9 +86,15 @@ class LoopProcess:
         with self.runtime.lock:
             self.seats.give_back(seats)
 
-    def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "") -> None:
-        """Close all websockets."""
-        for connection in list(self.connections):
+    @property
+    def waiting(self) -> int:
+        """Bytes that are not yet on their way to a browser."""
+        return sum(connection.websocket.waiting for connection in self.connections)
+
+    def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "", share: float = 1) -> None:
+        """Close all websockets, or a random share of those that are open."""
+        open_ones = [connection for connection in self.connections if connection.websocket.open]
+        for connection in sample(open_ones, ceil(share * len(open_ones))):
             connection.close(code, reason)
 
     def _resubscribed(self) -> None:
