@@ -7,8 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from math import ceil
-from random import sample
+from random import random, sample
 from typing import Any
 
 from redis import Redis
@@ -94,7 +93,8 @@ class LoopProcess:
     def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "", share: float = 1) -> None:
         """Close all websockets, or a random share of those that are open."""
         open_ones = [connection for connection in self.connections if connection.websocket.open]
-        for connection in sample(open_ones, ceil(share * len(open_ones))):
+        # a fraction of one is one by chance
+        for connection in sample(open_ones, int(share * len(open_ones) + random())):
             connection.close(code, reason)
 
     def _resubscribed(self) -> None:
