@@ -39,9 +39,13 @@ _HANDSHAKE = (
 )
 
 
-def plain_socket(site: Site, path: str) -> socket.socket:
+def plain_socket(site: Site, path: str, receive_buffer: int | None = None) -> socket.socket:
     """A websocket of which nothing but the handshake is known: light enough for thousands."""
-    browser = socket.create_connection(("127.0.0.1", site.port), timeout=60)
+    browser = socket.socket()
+    browser.settimeout(60)
+    if receive_buffer is not None:
+        browser.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    browser.connect(("127.0.0.1", site.port))
     browser.sendall(_HANDSHAKE.format(path=path).encode())
     received = b""
     while not received.endswith(b"\r\n\r\n"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-import resource
+import random
 import signal
 import socket
 import threading
@@ -74,6 +75,11 @@ def start(redis_server: Valkey, tmp_path: Path) -> Iterator[Callable[..., Reload
 
 def pids(site: UWSGI) -> set[int]:
     return {each["pid"] for each in all_counts(site).values()}
+
+
+def is_whole(site: Reloadable) -> bool:
+    """All workers serve: one that has just been forked misses signals, and keeps the master waiting for a minute."""
+    return bool(pids(site)) and site.is_at_rest()
 
 
 def fullest(site: UWSGI) -> dict[str, Any]:
@@ -218,8 +224,8 @@ def test_reload(reloadable: Reloadable, redis_server: Valkey, how: str, in_fligh
     wait_for(lambda: redis_server.client().publish("broadcast:x", "hi"), "somebody listens")
     assert again.recv() == "hi"
     site.close_browsers()
+    wait_for(lambda: is_whole(site), "all workers serve")
     assert pids(site).isdisjoint(old)
-    wait_for(site.is_at_rest, "the chain reload is complete")
     assert descriptors(site.process.pid) == before, "the master has kept a descriptor"
     assert_quiet(site.new_log())
 
@@ -337,4 +343,204 @@ def test_a_worker_has_lived(start: Callable[..., Reloadable], option: str, in_fl
         check_answer(answer, True)
     wait_for(lambda: all(has_ended(pid) for pid in old), "the old worker ends")
     assert pids(site).isdisjoint(old)
+    assert_quiet(site.log())
+
+
+# -- batches --
+
+
+def in_hours(hours: float) -> dict[str, str]:
+    return {"WS4REDIS_LEAVING_TIME": str(3600 * hours)}
+
+
+class Sender(threading.Thread):
+    """Publishes 0, 1, 2 … until it is told to end, and then "end"."""
+
+    def __init__(self, redis_server: Valkey) -> None:
+        super().__init__()
+        self.client = redis_server.client()
+        self.ended = threading.Event()
+        self.sent: list[str] = []
+
+    def run(self) -> None:
+        while not self.ended.wait(0.03):
+            self.publish(str(len(self.sent)))
+
+    def publish(self, message: str) -> None:
+        self.client.publish("broadcast:x", message)
+        self.sent.append(message)
+
+    def end(self) -> list[str]:
+        self.ended.set()
+        self.join()
+        self.publish("end")
+        return self.sent
+
+
+def heard(browser: websocket.WebSocket) -> tuple[list[str], int | None]:
+    """All messages, and the close code; None where the end of all messages came first."""
+    messages: list[str] = []
+    while messages[-1:] != ["end"]:
+        opcode, data = browser.recv_data()
+        if opcode == 8:
+            return messages, int.from_bytes(data[:2], "big")
+        messages.append(data.decode())
+    return messages, None
+
+
+@pytest.mark.parametrize("options", [{}, {"lazy_apps": True}], ids=["prefork", "lazy"])
+@pytest.mark.parametrize("how", ["SIGHUP", "touch-chain-reload"])
+def test_browsers_leave_bit_by_bit(
+    start: Callable[..., Reloadable], redis_server: Valkey, how: str, options: dict[str, Any]
+) -> None:
+    """While others accept. All hear everything until they are told; new ones come to another worker."""
+    site = start({"WS4REDIS_LEAVING_TIME": "3"}, workers=2, **options)
+    workers = all_counts(site)
+    browsers = [site.connect(PATH) for _ in range(40)]
+    first = all_counts(site)[1]
+    sender = Sender(redis_server)
+    sender.start()
+    if how == "SIGHUP":
+        os.kill(first["pid"], signal.SIGHUP)
+    else:
+        site.touch("chain-reload")
+    wait_for(lambda: "Gracefully killing worker 1" in site.log(), "it begins to leave")
+    for _ in range(20):
+        answering = all_pids_once(site)
+        assert first["pid"] != answering or has_ended(first["pid"])
+    leaving = [first["pid"]] if how == "SIGHUP" else [each["pid"] for each in workers.values()]
+    wait_for(lambda: all(has_ended(pid) for pid in leaving), "all that should have ended")
+    sent = sender.end()
+    told = []
+    for browser in browsers:
+        messages, code = heard(browser)
+        assert messages == sent[: len(messages)], "nothing was lost"
+        if code is not None:
+            told.append(len(messages))
+            assert code == 1012
+    assert len(told) == (first["connections"] if how == "SIGHUP" else len(browsers))
+    assert len(set(told)) > 5, "they were told at different times"
+    assert_quiet(site.log())
+    wait_for(lambda: is_whole(site), "all workers serve")
+
+
+def all_pids_once(site: UWSGI) -> int:
+    pid: int = json.loads(get(site, "/counts"))["pid"]
+    return pid
+
+
+def end_the_only_worker(site: Reloadable) -> None:
+    (pid,) = pids(site)
+    os.kill(pid, signal.SIGHUP)
+
+
+def end_one_after_the_other(site: Reloadable) -> None:
+    """The first has begun to send its browsers to the second."""
+    for number, each in sorted(all_counts(site).items()):
+        os.kill(each["pid"], signal.SIGHUP)
+        wait_for(lambda number=number: f"Gracefully killing worker {number}" in site.log(), "it begins to leave")
+
+
+#: workers, and what makes them leave
+NOBODY_LEFT: dict[str, tuple[int, Callable[[Reloadable], Any]]] = {
+    "SIGHUP of the master": (2, to_master(signal.SIGHUP)),
+    "touch-workers-reload": (2, touch("workers-reload")),
+    "SIGHUP of the only worker": (1, end_the_only_worker),
+    "SIGHUP of one, then of the other": (2, end_one_after_the_other),
+}
+
+
+@pytest.mark.parametrize("how", NOBODY_LEFT)
+def test_browsers_leave_at_once(start: Callable[..., Reloadable], how: str) -> None:
+    """Where nobody is left to take them; nobody waits long for one that does not answer."""
+    workers, pull = NOBODY_LEFT[how]
+    site = start(in_hours(1), workers=workers)
+    old = pids(site)
+    browsers = [site.connect(PATH) for _ in range(20)]
+    with plain_socket(site, PATH):
+        pull(site)
+        assert {code_of(browser) for browser in browsers} == {1012}
+        wait_for(lambda: all(has_ended(pid) for pid in old), "the old workers end")
+    assert_quiet(site.log())
+    wait_for(lambda: is_whole(site), "all workers serve")
+
+
+def test_browsers_leave_before_uwsgi_kills(start: Callable[..., Reloadable]) -> None:
+    site = start(in_hours(1), workers=2, worker_reload_mercy=4)
+    browsers = [site.connect(PATH) for _ in range(20)]
+    worker = fullest(site)
+    os.kill(worker["pid"], signal.SIGHUP)
+    wait_for(lambda: has_ended(worker["pid"]), "it ends")
+    wait_for(lambda: is_whole(site), "all workers serve")
+    site.send_signal(signal.SIGHUP)
+    assert {code_of(browser) for browser in browsers} == {1012}
+    assert_quiet(site.log())
+
+
+# -- what was begun --
+
+LARGE = "x" * 3_900_000
+
+
+def to_the_fullest(number: signal.Signals) -> Callable[[Reloadable], None]:
+    return lambda site: os.kill(fullest(site)["pid"], number)
+
+
+#: workers, what makes one leave, the code
+WHILE_A_FRAME_IS_HALF_SENT: dict[str, tuple[int, Callable[[Reloadable], None], int]] = {
+    "SIGHUP of the master": (1, to_master(signal.SIGHUP), 1012),
+    "SIGINT of the master": (1, to_master(signal.SIGINT), 1001),
+    "SIGHUP of a worker": (2, to_the_fullest(signal.SIGHUP), 1012),
+}
+
+
+@pytest.mark.parametrize("how", WHILE_A_FRAME_IS_HALF_SENT)
+def test_a_frame_is_finished(start: Callable[..., Reloadable], redis_server: Valkey, how: str) -> None:
+    """For a browser that reads slowly."""
+    workers, pull, code = WHILE_A_FRAME_IS_HALF_SENT[how]
+    site = start({"WS4REDIS_LEAVING_TIME": "5"}, workers=workers)
+    slow = plain_socket(site, PATH, receive_buffer=32768)
+    redis_server.client().publish("broadcast:x", LARGE)
+    wait_for(lambda: fullest(site)["waiting"], "a part is sent")
+    pull(site)
+    received = bytearray()
+    while data := slow.recv(30_000):
+        received += data
+        time.sleep(0.01)
+    assert received == b"\x81\x7f" + len(LARGE).to_bytes(8, "big") + LARGE.encode() + b"\x88\x02" + code.to_bytes(
+        2, "big"
+    )
+    slow.close()
+    assert_quiet(site.log())
+
+
+# -- load --
+
+#: as the script of the page does after 1012
+LATEST_RETURN = 7.0
+
+
+def test_a_reload_under_load(start: Callable[..., Reloadable], redis_server: Valkey) -> None:
+    """Two workers, 2,000 browsers, a request in flight: it is answered, all are told, and all come back."""
+    site = start(workers=2, log_master=False)
+    browsers = [plain_socket(site, PATH) for _ in range(2000)]
+    answer = ask(site, 1)
+    begin = time.monotonic()
+    site.send_signal(signal.SIGHUP)
+    for browser in browsers:
+        assert close_code(browser) == 1012
+        browser.close()
+    assert answer.result(20) == "slow"
+    told = time.monotonic()
+    back = []
+    for moment in sorted(random.uniform(0, LATEST_RETURN) for _ in browsers):
+        time.sleep(max(0, told + moment - time.monotonic()))
+        back.append(plain_socket(site, PATH))
+    seconds = time.monotonic() - begin
+    print(f"{len(back)} browsers were told after {told - begin:.1f} s, and all back after {seconds:.1f} s")
+    assert seconds < 60
+    wait_for(lambda: redis_server.client().publish("broadcast:x", "hi") == 2, "both workers listen")
+    for browser in back:
+        assert browser.recv(100) == b"\x81\x02hi"
+        browser.close()
     assert_quiet(site.log())

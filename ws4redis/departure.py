@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import sys
+import termios
 import time
 from random import uniform
 from typing import TYPE_CHECKING
@@ -21,6 +23,8 @@ _STEP_SECONDS = 0.1
 
 #: how long it is waited for browsers that neither answer the close frame nor read what is on its way
 _SILENCE_SECONDS = 1.0
+
+_LOOK_SECONDS = 0.05
 
 #: kept back of the time after which uWSGI kills
 _SPARE_SECONDS = 1.0
@@ -109,9 +113,9 @@ class Departure:
         now = time.monotonic()
         end, silent_at, last = now + max(self._time(), _SILENCE_SECONDS), now + _SILENCE_SECONDS, None
         while process.connections and now < min(end, silent_at):
-            process.runtime.sleep(0.02)
+            process.runtime.sleep(_LOOK_SECONDS)
             now = time.monotonic()
-            current = len(process.connections), process.waiting
+            current = len(process.connections), _underway(process)
             if current != last:
                 last, silent_at = current, now + _SILENCE_SECONDS
 
@@ -121,3 +125,9 @@ class Departure:
         left = self._began + self._mercy - _SPARE_SECONDS - time.monotonic()
         allowed: float = settings.WS4REDIS_LEAVING_TIME
         return min(allowed, left)
+
+
+def _underway(process: LoopProcess) -> int:
+    """Bytes that the kernel has taken and no browser has confirmed."""
+    descriptors = (connection.websocket.get_file_descriptor() for connection in process.connections)
+    return sum(int.from_bytes(fcntl.ioctl(each, termios.TIOCOUTQ, bytes(4)), sys.byteorder) for each in descriptors)

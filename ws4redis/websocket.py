@@ -150,11 +150,6 @@ class WebSocket:
         """Whether half of the outbox takes so many bytes more; always true where nothing waits."""
         return self._outbox is None or len(self._outbox) + size <= self._outbox_size // 2
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that the kernel has not yet taken."""
-        return 0 if self._outbox is None else len(self._outbox)
-
     def write(self, data: bytes) -> None:
         """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
         if self.open:

@@ -85,11 +85,6 @@ class LoopProcess:
         with self.runtime.lock:
             self.seats.give_back(seats)
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that are not yet on their way to a browser."""
-        return sum(connection.websocket.waiting for connection in self.connections)
-
     def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "", share: float = 1) -> None:
         """Close all websockets, or a random share of those that are open."""
         open_ones = [connection for connection in self.connections if connection.websocket.open]
