@@ -388,13 +388,12 @@ def heard(browser: websocket.WebSocket) -> tuple[list[str], int | None]:
     return messages, None
 
 
-@pytest.mark.parametrize("options", [{}, {"lazy_apps": True}], ids=["prefork", "lazy"])
-@pytest.mark.parametrize("how", ["SIGHUP", "touch-chain-reload"])
+@pytest.mark.parametrize(("how", "options"), [("SIGHUP", {}), ("touch-chain-reload", {"lazy_apps": True})])
 def test_browsers_leave_bit_by_bit(
     start: Callable[..., Reloadable], redis_server: Valkey, how: str, options: dict[str, Any]
 ) -> None:
     """While others accept. All hear everything until they are told; new ones come to another worker."""
-    site = start({"WS4REDIS_LEAVING_TIME": "3"}, workers=2, **options)
+    site = start({"WS4REDIS_LEAVING_TIME": "2"}, workers=2, **options)
     workers = all_counts(site)
     browsers = [site.connect(PATH) for _ in range(40)]
     first = all_counts(site)[1]

@@ -179,7 +179,7 @@ test("callbacks come in order, as methods of the options", () => {
         ["connecting", URI],
         ["connected", URI],
         ["receive_message", URI, "hello"],
-        ["disconnected", URI, {type: "close", code: 1001}, 1000],
+        ["disconnected", URI, {type: "close", code: 1001}, 7000],
         ["connecting", URI],
     ]);
 });
@@ -618,7 +618,7 @@ const NEVER = null;
 
 table("after close code", {
     1000: AT_ONCE,
-    1001: AT_ONCE,
+    1001: SPREAD,
     1002: NEVER,
     1003: NEVER,
     1005: AT_ONCE,

@@ -22,10 +22,10 @@
 
     // Close codes of the server. The first would come again after any reconnect: the page sends
     // what the server cannot take. Who has violated a policy may return, but not soon. A server
-    // that restarts, or has too much to do, wants its browsers back one after the other.
+    // that stops, restarts, or has too much to do, wants its browsers back one after the other.
     const FINAL_CODES = [1002, 1003, 1007, 1009];
     const POLICY_VIOLATION = 1008;
-    const SPREAD_CODES = [1012, 1013];
+    const SPREAD_CODES = [1001, 1012, 1013];
     const SPREAD_ATTEMPT = 3;
 
     // Somebody else's exception: it belongs on the console, and must not stop us.
