@@ -44,7 +44,11 @@ class Acceptors:
         self._descriptor = descriptor
         self._number = number
         if descriptor is not None:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, number)
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX, 1, number)
+            except OSError as error:
+                logger.warning("workers cannot know of each other, so browsers will leave at once: %s", error)
+                self._descriptor = None
 
     def leave(self) -> None:
         """This worker accepts no more."""

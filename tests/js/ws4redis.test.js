@@ -173,13 +173,13 @@ test("callbacks come in order, as methods of the options", () => {
     const page = start(options);
     page.socket.opens();
     page.socket.receives("hello");
-    page.socket.closes(1001);
+    page.socket.closes(1006);
     page.clock.advance(1000);
     assert.deepEqual(log, [
         ["connecting", URI],
         ["connected", URI],
         ["receive_message", URI, "hello"],
-        ["disconnected", URI, {type: "close", code: 1001}, 7000],
+        ["disconnected", URI, {type: "close", code: 1006}, 1000],
         ["connecting", URI],
     ]);
 });
