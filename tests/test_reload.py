@@ -478,7 +478,8 @@ def test_browsers_leave_before_uwsgi_kills(start: Callable[..., Reloadable]) -> 
 
 # -- what was begun --
 
-LARGE = "x" * 3_900_000
+#: more than a kernel takes at once
+LARGE = "x" * 7_000_000
 
 
 def to_the_fullest(number: signal.Signals) -> Callable[[Reloadable], None]:
@@ -497,7 +498,7 @@ WHILE_A_FRAME_IS_HALF_SENT: dict[str, tuple[int, Callable[[Reloadable], None], i
 def test_a_frame_is_finished(start: Callable[..., Reloadable], redis_server: Valkey, how: str) -> None:
     """For a browser that reads slowly."""
     workers, pull, code = WHILE_A_FRAME_IS_HALF_SENT[how]
-    site = start({"WS4REDIS_LEAVING_TIME": "5"}, workers=workers)
+    site = start({"WS4REDIS_LEAVING_TIME": "6", "WS4REDIS_OUTBOX_SIZE": str(2 * len(LARGE))}, workers=workers)
     slow = plain_socket(site, PATH, receive_buffer=32768)
     redis_server.client().publish("broadcast:x", LARGE)
     wait_for(lambda: fullest(site)["waiting"], "a part is sent")
