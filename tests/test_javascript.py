@@ -208,8 +208,9 @@ def test_the_server_is_killed_and_started_again(site: UWSGI, open_window: OpenWi
 def test_the_server_reloads(site: UWSGI, open_window: OpenWindow, facility: str) -> None:
     window = listen(open_window, site.url("/page.html"), f"{facility}?subscribe-broadcast")
     site.send_signal(signal.SIGHUP)
-    wait_for_log(window, "connecting", "connected")
+    window.wait_until(lambda: log(window)[2:], "the loss")
     assert log(window)[2] == "disconnected 1012"
+    wait_for_log(window, "connecting", "connected")
     publish(facility, "after the reload")
     wait_for_log(window, "connected", "after the reload")
 
