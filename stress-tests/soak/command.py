@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fanout import processes
+
 from soak.run import Failed, Outcome, run
 from soak.schedule import schedule
 
@@ -90,9 +91,7 @@ def _use(use: dict[str, int]) -> str:
 
 
 def _again(options: argparse.Namespace) -> str:
-    return (
-        f"python stress-tests/soak --seed {options.seed} --seconds {options.seconds} --sockets {options.sockets}"
-    )
+    return f"python stress-tests/soak --seed {options.seed} --seconds {options.seconds} --sockets {options.sockets}"
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

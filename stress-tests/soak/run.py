@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import django
 from django.conf import settings
-
 from fanout import processes
 from fanout.progress import Progress
 from fanout.subjects import running
+
 from soak.faults import Faults
 from soak.ledger import Ledger
 from soak.promises import Promises

@@ -85,7 +85,7 @@ def _faults(rng: random.Random, seconds: float) -> Iterator[Action]:
         fault = Fault(rng.randrange(2), rng.uniform(*rng.choice(_OUTAGES)))
         if name in REDIS_FAULTS or at < seconds * (1 - _LAST_WORKERS):
             yield Action(at, name, fault)
-            at += rng.uniform(2, 9) + (fault.away if name in REDIS_FAULTS[:3] else 0)
+            at += rng.uniform(2, 7) + (fault.away if name in REDIS_FAULTS[:3] else 0)
 
 
 def _leaves(rng: random.Random, seconds: float, sockets: int) -> Iterator[Action]:

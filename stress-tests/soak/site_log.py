@@ -19,9 +19,7 @@ _SUSPICIOUS = re.compile(
     re.IGNORECASE,
 )
 #: uWSGI's, at its start and after each reload
-_HARMLESS = re.compile(
-    r"WARNING: you are running uWSGI as root|uWSGI running as root"
-)
+_HARMLESS = re.compile(r"WARNING: you are running uWSGI as root|uWSGI running as root")
 
 
 class SiteLog:

@@ -8,6 +8,7 @@ import socket
 from typing import cast
 
 from fanout import wire
+
 from soak.ledger import Account, Ledger
 from soak.schedule import GROUPS_OF_A_ROOM, Leave, Stall, rooms
 from soak.troubles import Troubles
@@ -185,7 +186,8 @@ class Crowd:
 
     @property
     def staying(self) -> int:
-        return sum(not each.leaving for each in self.browsers)
+        """Browsers that neither leave nor stall."""
+        return sum(not (each.leaving or each.stalled) for each in self.browsers)
 
     def come(self) -> None:
         for each in self.visitors:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fanout import processes
 from fanout.subjects import STRESS_TESTS
+
 from tests.servers import UWSGI, Valkey
 
 WORKERS = 2
