@@ -67,6 +67,7 @@ def as_json(outcome: Outcome, options: argparse.Namespace) -> dict[str, Any]:
         "before": outcome.before._asdict(),
         "after": outcome.after._asdict(),
         "lag": round(outcome.lag, 2),
+        "log of the server": None if outcome.log is None else str(outcome.log),
     }
 
 
@@ -83,7 +84,9 @@ def report(figures: dict[str, Any]) -> str:
         lines += [f"{'':9}{evidence}" for evidence in each["evidence"]]
         if each["violations"] > len(each["evidence"]):
             lines.append(f"{'':9}and {each['violations'] - len(each['evidence']):,} more")
-    return "\n".join([*lines, *([] if figures["kept"] else ["", f"again: {figures['again']}"])])
+    if not figures["kept"]:
+        lines += ["", f"again: {figures['again']}", f"the server's log: {figures['log of the server']}"]
+    return "\n".join(lines)
 
 
 def _use(use: dict[str, int]) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import django
@@ -56,6 +59,8 @@ class Outcome(NamedTuple):
     after: Use
     #: how late this process itself was at most, in seconds
     lag: float
+    #: the server's log, kept where a promise was broken
+    log: Path | None
 
 
 class Failed(Exception):
@@ -121,7 +126,13 @@ class Soak:
         self._judge_use(before, after)
         progress.end()
         lines, longest = self._log.lines, self._faults.longest
-        return Outcome(self._promises, self._ledger.counts, lines, longest, before, after, self._lag)
+        log = self._keep_log() if any(each.violations for each in self._promises.all()) else None
+        return Outcome(self._promises, self._ledger.counts, lines, longest, before, after, self._lag, log)
+
+    def _keep_log(self) -> Path:
+        kept = Path(tempfile.mkstemp(prefix="soak-", suffix=".log")[1])
+        shutil.copyfile(self._site.log_path, kept)
+        return kept
 
     async def _act(self, actions: Sequence[Action], progress: Progress) -> None:
         begin, shown, under_way = time.monotonic(), 0.0, []
