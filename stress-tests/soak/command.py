@@ -66,7 +66,7 @@ def as_json(outcome: Outcome, options: argparse.Namespace) -> dict[str, Any]:
         "seconds until all was well": {name: round(took, 1) for name, took in sorted(outcome.longest.items())},
         "before": outcome.before._asdict(),
         "after": outcome.after._asdict(),
-        "lag": round(outcome.lag, 2),
+        "seconds late": round(outcome.late, 2),
         "log of the server": None if outcome.log is None else str(outcome.log),
     }
 
@@ -78,7 +78,11 @@ def report(figures: dict[str, Any]) -> str:
     took = figures["seconds until all was well"].items()
     lines += ["", "Seconds until all was seen to be well, at most:", *(f"{most:>12} {name}" for name, most in took)]
     before, after = figures["before"], figures["after"]
-    lines += ["", f"{_use(before)} before, {_use(after)} after; this process was {figures['lag']} s late at most", ""]
+    lines += [
+        "",
+        f"{_use(before)} before, {_use(after)} after; this process was {figures['seconds late']} s late at most",
+        "",
+    ]
     for each in figures["promises"]:
         lines.append(f"{'OK' if each['kept'] else 'FAILED':>8} {each['promise']} ({each['checks']:,} checks)")
         lines += [f"{'':9}{evidence}" for evidence in each["evidence"]]

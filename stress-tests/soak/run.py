@@ -19,6 +19,7 @@ from fanout.progress import Progress
 from fanout.subjects import running
 
 from soak.faults import Faults
+from soak.lateness import Lateness
 from soak.ledger import Ledger
 from soak.promises import Promises
 from soak.publisher import Publisher
@@ -33,7 +34,6 @@ from tests.servers import Valkey
 #: steps of the progress bar
 _STEP_SECONDS = 5.0
 _PATIENCE_SECONDS = 90.0
-_LAG_STEP_SECONDS = 0.1
 
 #: what may have grown until the end; each of the 16 threads makes its loop when it is first needed
 _MEMORY_FACTOR = 1.5
@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
     before: Use
     after: Use
     #: how late this process itself was at most, in seconds
-    lag: float
+    late: float
     #: the server's log, kept where a promise was broken
     log: Path | None
 
@@ -87,18 +87,18 @@ class Soak:
         self._ledger = Ledger(self._promises)
         self._troubles = Troubles()
         self._log = SiteLog(site.log_path, self._promises)
-        self._watch = Watch(site, self._ledger, self._troubles, self._log)
+        self._lateness = Lateness()
+        self._watch = Watch(site, self._ledger, self._troubles, self._log, self._lateness)
         self._faults = Faults(valkey, site, self._ledger, self._troubles, self._watch, self._log)
         self._crowd = Crowd(self._ledger, self._troubles, site.port, sockets)
         self._publisher = Publisher(self._ledger, sockets)
-        self._lag = 0.0
 
     async def run(self, actions: Sequence[Action], seconds: float) -> Outcome:
         """Raises:
         Failed: it did not come to an end.
         """
         script = asyncio.create_task(self._script(actions, seconds))
-        endless = [self._watch.run(), self._measure_lag(), *(each.live() for each in self._crowd.visitors)]
+        endless = [self._watch.run(), self._lateness.run(), *(each.live() for each in self._crowd.visitors)]
         tasks = [script, *map(asyncio.create_task, endless)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -127,7 +127,7 @@ class Soak:
         progress.end()
         lines, longest = self._log.lines, self._faults.longest
         log = self._keep_log() if any(each.violations for each in self._promises.all()) else None
-        return Outcome(self._promises, self._ledger.counts, lines, longest, before, after, self._lag, log)
+        return Outcome(self._promises, self._ledger.counts, lines, longest, before, after, self._lateness.most, log)
 
     def _keep_log(self) -> Path:
         kept = Path(tempfile.mkstemp(prefix="soak-", suffix=".log")[1])
@@ -195,9 +195,3 @@ class Soak:
             if time.monotonic() > end:
                 raise Failed(f"waited in vain until {what}; {len(self._crowd.browsers)} websockets are open")
             await asyncio.sleep(0.05)
-
-    async def _measure_lag(self) -> None:
-        while True:
-            begin = time.monotonic()
-            await asyncio.sleep(_LAG_STEP_SECONDS)
-            self._lag = max(self._lag, time.monotonic() - begin - _LAG_STEP_SECONDS)

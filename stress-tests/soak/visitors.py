@@ -53,8 +53,8 @@ class Browser(asyncio.Protocol):
         #: what was said in place of a 101
         self.refusal = ""
         self.leaving = self.stalled = False
-        #: what had reached all loops when it said goodbye
-        self.confirmed = 0.0
+        #: what had reached all loops when it said goodbye; None where it has not
+        self.confirmed: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -235,16 +235,17 @@ class Crowd:
 
     def judge_refusal(self, browser: Browser, who: str) -> None:
         said = browser.refusal or "the connection was closed"
-        excused = self._troubles.workers.lasts or (" 503 " in said and self._troubles.redis.lasts)
+        workers, redis = self._troubles.workers.lasts, self._troubles.redis.lasts
+        excused = (workers or redis) if " 503 " in said else workers and not said.startswith("HTTP/")
         self.ledger.promises.refusals.check(excused, f"{who} was refused: {said}")
         self.ledger.counts[f"refused: {said}"] += 1
 
     def judge_end(self, browser: Browser, who: str) -> None:
         ledger, troubles, code = self.ledger, self._troubles, browser.code
         told = f"closed with {code}" if code else "closed without a word"
-        if browser.leaving and not browser.confirmed:
+        if browser.leaving and browser.confirmed is None:
             ledger.counts["left without a word"] += 1
-        elif browser.leaving and code == _NORMAL:
+        elif browser.confirmed is not None and code == _NORMAL:
             ledger.counts["left politely"] += 1
             browser.close_accounts(browser.confirmed)
         elif browser.stalled and code in (_TOO_SLOW, None):

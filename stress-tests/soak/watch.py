@@ -7,8 +7,9 @@ import json
 import math
 import time
 from collections.abc import Coroutine
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
+from soak.lateness import Lateness
 from soak.ledger import Ledger
 from soak.site_log import SiteLog
 from soak.troubles import Troubles
@@ -27,28 +28,13 @@ _LONGEST_TICK = 1.5
 _RED_AFTER_SECONDS = 5.0
 
 
-class Answer(NamedTuple):
-    sent: float
-    status: int
-    pid: int
-    healthy: bool
-    #: ticks
-    silent: int | None
-
-    @property
-    def heard(self) -> float:
-        """Its canary has come since then; careful: the ticks may have been long ones."""
-        if not self.healthy or self.silent is None or time.monotonic() - self.sent > 1:
-            return -math.inf
-        return self.sent - (self.silent + 1) * _LONGEST_TICK
-
-
 class Watch:
-    def __init__(self, site: Website, ledger: Ledger, troubles: Troubles, log: SiteLog) -> None:
+    def __init__(self, site: Website, ledger: Ledger, troubles: Troubles, log: SiteLog, lateness: Lateness) -> None:
         self._site = site
         self._ledger = ledger
         self._troubles = troubles
         self._log = log
+        self._lateness = lateness
         #: when each process has heard its canary
         self.heard: dict[int, float] = {}
 
@@ -62,12 +48,10 @@ class Watch:
         pids = set(self._site.pids())
         asked: set[int] = set()
         for _ in range(_ATTEMPTS):
-            answer = await self._ask()
-            if answer is not None:
-                self.heard[answer.pid] = max(answer.heard, self.heard.get(answer.pid, -math.inf))
-                asked.add(answer.pid)
-            if asked >= pids or answer is None:
+            pid = await self._ask()
+            if pid is None or asked >= pids:
                 break
+            asked.add(pid)
         self._conclude()
 
     def _conclude(self) -> None:
@@ -80,7 +64,8 @@ class Watch:
         if self._troubles.redis.well:
             self._ledger.all_subscribed(time.monotonic())
 
-    async def _ask(self) -> Answer | None:
+    async def _ask(self) -> int | None:
+        """Whom it asked; None where nobody has answered."""
         sent, away_since = time.monotonic(), self._troubles.away_since
         try:
             status, body = await _within(_ANSWER_SECONDS, _get(self._site.port, "/ws/health"))
@@ -88,17 +73,21 @@ class Watch:
         except (OSError, ValueError, asyncio.TimeoutError):
             self._ledger.counts["questions for health that were not answered"] += 1
             return None
-        answer = Answer(sent, status, figures["pid"], figures["healthy"], figures["seconds_since_canary"])
-        self._ledger.counts["answers of health: green" if answer.healthy else "answers of health: red"] += 1
+        healthy, pid = figures["healthy"], int(figures["pid"])
+        self._ledger.counts["answers of health: green" if healthy else "answers of health: red"] += 1
         red = self._ledger.promises.red
-        red.check(status == (200 if answer.healthy else 503), f"health says {status} with {figures}")
-        if (
-            away_since is not None
-            and away_since == self._troubles.away_since
-            and sent > away_since + _RED_AFTER_SECONDS
-        ):
-            red.check(status == 503, f"{sent - away_since:.1f} s after Redis went away: {figures}")
-        return answer
+        red.check(status == (200 if healthy else 503), f"health says {status} with {figures}")
+        if away_since is not None and away_since == self._troubles.away_since:
+            away = sent - away_since - self._lateness.since(away_since)
+            red.check(away < _RED_AFTER_SECONDS or not healthy, f"{away:.1f} s after Redis went away: {figures}")
+        if healthy:
+            self.heard[pid] = max(self._heard_since(sent, figures["seconds_since_canary"]), self.heard.get(pid, 0.0))
+        return pid
+
+    def _heard_since(self, sent: float, ticks: int) -> float:
+        """The canary has come later than this, even if the ticks were long ones."""
+        longest = (ticks + 1) * _LONGEST_TICK
+        return sent - longest - self._lateness.since(sent - longest)
 
 
 async def _within(seconds: float, coroutine: Coroutine[Any, Any, Result]) -> Result:
