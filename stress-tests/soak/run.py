@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import signal
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,10 +37,10 @@ from tests.servers import Valkey
 _STEP_SECONDS = 5.0
 _PATIENCE_SECONDS = 90.0
 
-#: what may have grown until the end; each of the 16 threads makes its loop when it is first needed
+#: what may have grown until the end
 _MEMORY_FACTOR = 1.5
 _MEMORY_BYTES = 10 << 20
-_DESCRIPTORS = 4 * 16
+_DESCRIPTORS = 10
 
 
 class Use(NamedTuple):
@@ -178,10 +180,9 @@ class Soak:
             each.leave(politely=True)
         await self._until(lambda: not self._crowd.browsers, "all visitors have left")
         last = [0, 0]
-        while last != (last := sorted(map(processes.descriptors, self._site.pids()))):
+        while last != (last := sorted(map(_descriptors, self._site.pids()))):
             await asyncio.sleep(1)
-        pids = self._site.pids()
-        return Use(max(map(processes.memory_bytes, pids)), max(map(processes.descriptors, pids)))
+        return Use(max(map(processes.memory_bytes, self._site.pids())), max(last))
 
     def _judge_use(self, before: Use, after: Use) -> None:
         most = before.memory_bytes * _MEMORY_FACTOR + _MEMORY_BYTES
@@ -195,3 +196,12 @@ class Soak:
             if time.monotonic() > end:
                 raise Failed(f"waited in vain until {what}; {len(self._crowd.browsers)} websockets are open")
             await asyncio.sleep(0.05)
+
+
+def _descriptors(pid: int) -> int:
+    """Without those of event loops: each of the worker's threads makes one when it is first needed."""
+    count = 0
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            count += not os.readlink(each).startswith("anon_inode:")
+    return count
