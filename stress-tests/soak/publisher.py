@@ -23,7 +23,14 @@ class Publisher:
         self._thread = ThreadPoolExecutor(1)
 
     async def publish(self, burst: Burst) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._publish, burst, time.monotonic())
+        await self._begin(burst)
+
+    def greet(self, visitor: int) -> None:
+        """At once: it shows whether who is connected is subscribed."""
+        self._begin(Burst("user", visitor, 1, 0))
+
+    def _begin(self, burst: Burst) -> asyncio.Future[None]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, self._publish, burst, time.monotonic())
 
     def _publish(self, burst: Burst, asked: float) -> None:
         counts = self._ledger.counts

@@ -92,8 +92,8 @@ class Soak:
         self._lateness = Lateness()
         self._watch = Watch(site, self._ledger, self._troubles, self._log, self._lateness)
         self._faults = Faults(valkey, site, self._ledger, self._troubles, self._watch, self._log)
-        self._crowd = Crowd(self._ledger, self._troubles, site.port, sockets)
         self._publisher = Publisher(self._ledger, sockets)
+        self._crowd = Crowd(self._ledger, self._troubles, site.port, sockets, self._publisher.greet)
 
     async def run(self, actions: Sequence[Action], seconds: float) -> Outcome:
         """Raises:

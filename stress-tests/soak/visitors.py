@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from collections.abc import Callable
 from typing import cast
 
 from fanout import wire
@@ -134,6 +135,7 @@ class Browser(asyncio.Protocol):
 class Visitor:
     def __init__(self, number: int, crowd: Crowd) -> None:
         self.name = f"visitor {number}"
+        self._number = number
         self._crowd = crowd
         room, group = number % rooms(crowd.sockets), number % (rooms(crowd.sockets) * GROUPS_OF_A_ROOM)
         flags = "subscribe-broadcast&subscribe-group&subscribe-user"
@@ -160,6 +162,7 @@ class Visitor:
             if browser.connected:
                 self._crowd.ledger.counts["connects"] += 1
                 self.browser = browser
+                self._crowd.greet(self._number)
                 await browser.ended.wait()
                 self.browser = None
                 self._crowd.judge_end(browser, self.name)
@@ -169,11 +172,18 @@ class Visitor:
 
 
 class Crowd:
-    """All visitors."""
+    """All visitors.
 
-    def __init__(self, ledger: Ledger, troubles: Troubles, port: int, sockets: int) -> None:
+    Args:
+        greet: publishes something for a visitor who has just connected.
+    """
+
+    def __init__(
+        self, ledger: Ledger, troubles: Troubles, port: int, sockets: int, greet: Callable[[int], object]
+    ) -> None:
         self.ledger = ledger
         self.sockets = sockets
+        self.greet = greet
         self._troubles = troubles
         self._port = port
         self._door = asyncio.Semaphore(_AT_ONCE)
