@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -25,6 +26,9 @@ _HANDSHAKE_SECONDS = 20.0
 _GOODBYE_SECONDS = 15.0
 #: after which a browser that had stalled has read all
 _CATCH_UP_SECONDS = 5.0
+
+#: until a signal to Redis has been obeyed
+_REALLY_AWAY_SECONDS = 0.5
 
 _GOODBYE = wire.from_browser(b"\x03\xe8", wire.CLOSE)
 _NORMAL, _RESTART, _TOO_SLOW = 1000, 1012, 1013
@@ -158,7 +162,7 @@ class Visitor:
         while True:
             await self._wanted.wait()
             browser = Browser(self, self._crowd.ledger)
-            await self._crowd.connect(browser)
+            await self._crowd.connect(browser, self.name)
             if browser.connected:
                 self._crowd.ledger.counts["connects"] += 1
                 self.browser = browser
@@ -218,8 +222,9 @@ class Crowd:
 
     # for the visitors
 
-    async def connect(self, browser: Browser) -> None:
+    async def connect(self, browser: Browser, who: str) -> None:
         async with self._door:
+            begin = time.monotonic()
             try:
                 await self._open(browser)
             except OSError as error:
@@ -229,6 +234,10 @@ class Crowd:
             limit = asyncio.get_running_loop().call_later(_HANDSHAKE_SECONDS, browser.give_up)
             await browser.answered.wait()
             limit.cancel()
+            if browser.connected:
+                away_since = self._troubles.away_since
+                without_redis = away_since is not None and begin > away_since + _REALLY_AWAY_SECONDS
+                self.ledger.promises.subscribed.check(not without_redis, f"{who} is connected, and Redis is away")
 
     async def _open(self, browser: Browser) -> None:
         connecting = socket.socket()
