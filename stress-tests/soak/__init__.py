@@ -4,5 +4,5 @@
 happen: ``visitors`` are the browsers, ``publisher`` publishes, ``faults`` break things and ``troubles`` knows which are
 broken, ``watch`` asks for health, ``site_log`` reads what the server says, ``lateness`` knows how busy the machine is.
 ``ledger`` knows what was published, and what each websocket must have got; ``promises`` is what is held to be true. All
-of it is one asyncio process. ``website`` is the server, and ``site`` what it serves.
+of it is one asyncio process, which a signal ends (``stopping``). ``website`` is the server, ``site`` what it serves.
 """

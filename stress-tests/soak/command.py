@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from fanout import processes
 
-from soak.run import Failed, Outcome, run
+from soak.promises import Failed
+from soak.run import Outcome, run
 from soak.schedule import schedule
+from soak.stopping import Stopped, stop_on_signals
 
 #: what a process opens beside the sockets
 _SPARE_DESCRIPTORS = 1000
-
-
-class Stopped(BaseException):
-    """By a signal."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"soak: {error}", file=sys.stderr)
         return 2
-    _stop_on_signals()
+    stop_on_signals()
     try:
         outcome = run(actions, options.seconds, options.sockets)
     except Stopped:
@@ -118,16 +115,3 @@ def _between(least: int, most: int) -> Any:
         return int(text)
 
     return number
-
-
-def _stop_on_signals() -> None:
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def stop(_number: int, _frame: object) -> NoReturn:
-        # once: what runs now are the ends of what was started
-        for each in signals:
-            signal.signal(each, signal.SIG_IGN)
-        raise Stopped
-
-    for each in signals:
-        signal.signal(each, stop)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from soak.ledger import Ledger
+from soak.promises import Failed
 from soak.schedule import Fault
 from soak.site_log import SiteLog
 from soak.troubles import Season, Troubles
@@ -125,13 +126,15 @@ class Faults:
     async def _gone(self, name: str, ended: set[int]) -> None:
         begin = time.monotonic()
         while ended.intersection(self._site.pids()):
-            await asyncio.sleep(0.05)
             if time.monotonic() > begin + _PATIENCE_SECONDS:
-                self._ledger.promises.back.break_(f"{ended} still run {_PATIENCE_SECONDS:.0f} s after {name}")
-                return
+                raise Failed(f"{ended} still run {_PATIENCE_SECONDS:.0f} s after {name}")
+            await asyncio.sleep(0.05)
 
     async def _both_workers(self) -> list[int]:
+        begin = time.monotonic()
         while len(pids := self._site.pids()) != WORKERS:
+            if time.monotonic() > begin + _PATIENCE_SECONDS:
+                raise Failed(f"there are {len(pids)} workers")
             await asyncio.sleep(0.05)
         return pids
 

@@ -9,6 +9,10 @@ from typing import Any
 _KEPT = 5
 
 
+class Failed(Exception):
+    """The soak cannot go on."""
+
+
 class Promise:
     def __init__(self, text: str, begin: float) -> None:
         self.text = text

@@ -23,10 +23,11 @@ from fanout.subjects import running
 from soak.faults import Faults
 from soak.lateness import Lateness
 from soak.ledger import Ledger
-from soak.promises import Promises
+from soak.promises import Failed, Promises
 from soak.publisher import Publisher
 from soak.schedule import Action, Burst, Fault, Leave, Stall, rooms
 from soak.site_log import SiteLog
+from soak.stopping import run_stoppable
 from soak.troubles import Troubles
 from soak.visitors import Crowd
 from soak.watch import Watch
@@ -65,16 +66,12 @@ class Outcome(NamedTuple):
     log: Path | None
 
 
-class Failed(Exception):
-    """The soak could not go on."""
-
-
 def run(actions: Sequence[Action], seconds: float, sockets: int) -> Outcome:
     with running(Valkey()) as valkey, running(Website(valkey)) as site:
         settings.configure(WS4REDIS_CONNECTION=valkey.url, WS4REDIS_TIMEOUT=1, WEBSOCKET_URL="/ws/")
         django.setup()
         try:
-            return asyncio.run(Soak(valkey, site, sockets).run(actions, seconds))
+            return run_stoppable(Soak(valkey, site, sockets).run(actions, seconds))
         finally:
             # one that hangs would not hear that it shall end
             if valkey.process is not None:
