@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from soak.ledger import Ledger
 from soak.promises import Failed
@@ -139,7 +139,7 @@ class Faults:
         return pids
 
 
-_REDIS: dict[str, Callable[..., object]] = {
+_REDIS: dict[str, Callable[[Faults, float], Awaitable[None]]] = {
     "redis-killed": Faults._kill_redis,
     "redis-stopped": Faults._stop_redis,
     "redis-hangs": Faults._hang_redis,

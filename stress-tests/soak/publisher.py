@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from soak.ledger import Channel, Ledger
 from soak.schedule import Burst
@@ -52,7 +53,6 @@ class Publisher:
 
 
 def _publisher_of(channel: Channel) -> RedisPublisher:
-    audience, *name, facility = channel.name.split(":")
-    if audience == "broadcast":
-        return RedisPublisher(facility=facility, broadcast=True)
-    return RedisPublisher(facility=facility, **{f"{audience}s": name})
+    audience, *names, facility = channel.name.split(":")
+    addressed: dict[str, Any] = {"broadcast": True} if audience == "broadcast" else {f"{audience}s": names}
+    return RedisPublisher(facility=facility, **addressed)
