@@ -58,7 +58,7 @@ class Story:
         self.ledger.confirmed = self.now
 
     def fault(self) -> None:
-        self.ledger.fault_of_redis()
+        self.window = self.ledger.fault_of_redis("a fault")
 
     def back(self) -> None:
         self.ledger.all_subscribed(self.now)
@@ -115,9 +115,20 @@ def test_what_a_websocket_gets(words: str, broken: list[str]) -> None:
     assert Story(words).broken == broken
 
 
-def test_losses_near_a_fault_are_counted() -> None:
-    story = Story("connected confirmed fault published published back published got:2")
-    assert story.ledger.lost == story.ledger.counts["deliveries lost by a fault of Redis"] == 2
+#: of the fault that explains it, how often the log has told
+@pytest.mark.parametrize("told", [0, 1])
+def test_losses_near_a_fault_are_counted_and_must_be_told(told: int) -> None:
+    story = Story("connected confirmed fault published published back published")
+    window = story.window
+    story.window.told = told
+    story.confirmed()
+    story.fault()
+    story.back()
+    story.got(2)
+    story.ledger.judge_losses()
+    assert story.ledger.lost == {(window,): 2}
+    assert story.ledger.counts["deliveries lost by a fault of Redis"] == 2
+    assert story.broken == ([] if told else ["loud"])
 
 
 LINES = [

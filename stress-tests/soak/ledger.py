@@ -39,6 +39,17 @@ class Channel:
         return self.ends[number] in (_FAILED, _PENDING)
 
 
+class Window:
+    """From the last moment that was confirmed before a fault of Redis until all loops were subscribed again."""
+
+    def __init__(self, fault: str, since: float) -> None:
+        self.fault = fault
+        self.since = since
+        self.until = math.inf
+        #: how often the log said that Redis is away
+        self.told = 0
+
+
 class Ledger:
     """
     Attributes:
@@ -50,33 +61,35 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self.channels: dict[str, Channel] = {}
         self.confirmed = -math.inf
-        #: from the last moment that was confirmed before a fault of Redis until all loops are subscribed again
-        self._unsound: list[tuple[float, float]] = []
-        #: lost since the last fault of Redis
-        self.lost = 0
+        self._windows: list[Window] = []
+        #: deliveries, by the windows that excuse them; often noticed later, when the next message has come
+        self.lost: Counter[tuple[Window, ...]] = Counter()
 
     def channel(self, name: str) -> Channel:
         return self.channels.setdefault(name, Channel(name))
 
     # soundness
 
-    @property
-    def sound(self) -> bool:
-        return not self._unsound or self._unsound[-1][1] < math.inf
-
-    def fault_of_redis(self) -> None:
-        if self.sound:
-            self._unsound.append((self.confirmed, math.inf))
-            self.lost = 0
+    def fault_of_redis(self, name: str) -> Window:
+        window = Window(name, self.confirmed)
+        self._windows.append(window)
+        return window
 
     def all_subscribed(self, now: float) -> None:
-        if not self.sound:
-            self._unsound[-1] = (self._unsound[-1][0], now)
+        if self._windows and self._windows[-1].until == math.inf:
+            self._windows[-1].until = now
 
-    def must_arrive(self, channel: Channel, number: int) -> bool:
-        """At whoever was connected when it was published, and still is."""
+    def excuses(self, channel: Channel, number: int) -> tuple[Window, ...]:
+        """Without one, it must arrive at whoever was connected when it was published, and still is."""
         begin, end = channel.begins[number], channel.ends[number]
-        return not channel.in_doubt(number) and not any(end > since and begin < until for since, until in self._unsound)
+        return tuple(each for each in self._windows if end > each.since and begin < each.until)
+
+    def judge_losses(self) -> None:
+        """At the end: what was lost was told in the log."""
+        for windows, deliveries in self.lost.items():
+            faults = " or ".join(each.fault for each in windows)
+            told = any(each.told for each in windows)
+            self.promises.loud.check(told, f"{deliveries} deliveries were lost without a word, {faults}")
 
     # what arrives
 
@@ -133,12 +146,12 @@ class Account:
         ledger, channel = self._ledger, self._channel
         if channel.in_doubt(number):
             return
-        required = ledger.must_arrive(channel, number)
-        if required:
-            ledger.promises.none_missing.break_(f"{who} has not got {channel.name} number {number}")
-        else:
-            ledger.lost += 1
+        excuses = ledger.excuses(channel, number)
+        if excuses:
+            ledger.lost[excuses] += 1
             ledger.counts["deliveries lost by a fault of Redis"] += 1
+        else:
+            ledger.promises.none_missing.break_(f"{who} has not got {channel.name} number {number}")
 
     def _out_of_order(self, number: int, who: str) -> None:
         promise = self._ledger.promises.once if number == self._last else self._ledger.promises.order

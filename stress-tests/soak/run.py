@@ -165,6 +165,7 @@ class Soak:
         await self._until(lambda: self._ledger.confirmed > published, "canaries after the last messages")
         for each in self._crowd.browsers:
             each.close_accounts(published)
+        self._ledger.judge_losses()
 
     async def _all_connected(self) -> None:
         self._crowd.come()

@@ -27,6 +27,10 @@ class Season:
     def lasts(self) -> bool:
         return time.monotonic() < self._until
 
+    def lasted(self, since: float) -> bool:
+        """At any time since then."""
+        return since < self._until
+
     def begin(self) -> None:
         self._under_way += 1
         self._until = math.inf

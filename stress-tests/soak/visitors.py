@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import socket
 import time
@@ -58,6 +59,7 @@ class Browser(asyncio.Protocol):
         #: what was said in place of a 101
         self.refusal = ""
         self.leaving = self.stalled = False
+        self.stalled_at = math.inf
         #: what had reached all loops when it said goodbye; None where it has not
         self.confirmed: float | None = None
 
@@ -123,6 +125,7 @@ class Browser(asyncio.Protocol):
     def stall(self, seconds: float) -> None:
         if not self.stalled and not self.leaving:
             self.stalled = True
+            self.stalled_at = time.monotonic()
             self.transport.pause_reading()
             asyncio.get_running_loop().call_later(seconds, self._resume)
 
@@ -271,7 +274,9 @@ class Crowd:
             ledger.counts[f"{told} after a stall"] += 1
         else:
             ledger.counts[told] += 1
-            excused = troubles.workers.lasts and code in (_RESTART, None)
+            # one that stalls reads later why it was closed
+            since = browser.stalled_at if browser.stalled else time.monotonic()
+            excused = troubles.workers.lasted(since) and code in (_RESTART, None)
             ledger.promises.ends.check(excused, f"{who} was {told}")
             if not browser.stalled:
                 browser.close_accounts(troubles.confirmed)
