@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,7 @@ def test_losses_near_a_fault_are_counted_and_must_be_told(told: int) -> None:
     story.ledger.judge_losses()
     assert story.ledger.lost == {(window,): 2}
     assert story.ledger.counts["deliveries lost by a fault of Redis"] == 2
+    assert story.ledger.counts["messages that no fault of Redis excuses"] == 1
     assert story.broken == ([] if told else ["loud"])
 
 
@@ -187,6 +189,7 @@ def test_all_is_well_when_all_have_heard_their_canaries(living: set[int], heard:
     season.heal(living, {pid: times[when] for pid, when in heard.items()})
     assert season.well == well
     assert season.lasts, "what it brings may show for a while"
+    assert season.lasted(time.monotonic())
 
 
 class TestSchedule:

@@ -86,6 +86,11 @@ class Ledger:
 
     def judge_losses(self) -> None:
         """At the end: what was lost was told in the log."""
+        self.counts["messages that no fault of Redis excuses"] = sum(
+            not channel.in_doubt(number) and not self.excuses(channel, number)
+            for channel in self.channels.values()
+            for number in range(len(channel))
+        )
         for windows, deliveries in self.lost.items():
             faults = " or ".join(each.fault for each in windows)
             told = any(each.told for each in windows)
