@@ -64,8 +64,12 @@ def test_it_is_red_while_redis_does_not_deliver(site: Site, valkey: Valkey, how:
         valkey.stop(how)
     else:
         valkey.send_signal(how)
-    wait_for(lambda: ask(site)[0] == 503, "it is red")
-    assert figures(site)["websockets"] == 1, "the browser is still there"
+    red = wait_for(lambda: next((body for status, body in [ask(site)] if status == 503), None), "it is red")
+    found = json.loads(red)
+    assert found["websockets"] == 1, "the browser is still there"
+    if how == signal.SIGKILL:
+        assert found["seconds_since_canary"] < 3, "a loss is red before canaries are missed"
+        assert found["counts"]["subscription lost"] == 1
     if how == signal.SIGKILL:
         valkey.start()
     else:

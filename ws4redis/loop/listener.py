@@ -39,6 +39,7 @@ class Listener:
         "_heard",
         "_held",
         "_loop",
+        "_own",
         "_question",
         "_view",
         "_watch",
@@ -49,6 +50,7 @@ class Listener:
         self._loop = loop
         self._websocket = websocket
         self._view = view
+        self._own = view.own_messages
         self._accept_response = accept_response
         #: the channels joined; None once it has left
         self._heard: tuple[bytes, ...] | None = ()
@@ -95,8 +97,9 @@ class Listener:
         if self._held is not None:
             self._held += bundles
             return
-        own = self._view.own_messages
-        self._send([Bundle(own.others(bundle.publications)) for bundle in bundles] if own else bundles)
+        if self._own:
+            bundles = [Bundle(self._own.others(bundle.publications)) for bundle in bundles]
+        self._send(bundles)
 
     def drained(self) -> None:
         """The browser has taken what was in its outbox."""
@@ -111,8 +114,8 @@ class Listener:
         """A loss is over: what is held is older than what will be fetched, and own messages may never come back."""
         if self._held:
             self._held.clear()
-        if self._view.own_messages:
-            self._view.own_messages.clear()
+        if self._own:
+            self._own.clear()
         if self._watch is not None and self._question is None:
             self._ask(())
 
@@ -127,17 +130,18 @@ class Listener:
         if self._backlog is not None:
             self._defer([each for bundle in bundles for each in bundle.publications])
             return
-        deflater = self._websocket.deflater
+        websocket = self._websocket
+        deflater = websocket.deflater
         if deflater is not None:
             data = b"".join([bundle.compressed(deflater) for bundle in bundles])
         elif len(bundles) == 1:
             data = bundles[0].frames
         else:
             data = b"".join([bundle.frames for bundle in bundles])
-        if self._loop.new_backlog is not None and not self._websocket.has_room(len(data)):
+        if websocket.has_room(len(data)) or self._loop.new_backlog is None:
+            websocket.write(data)
+        else:
             self._send_some([each for bundle in bundles for each in bundle.publications])
-        elif data:
-            self._websocket.write(data)
 
     def _send_some(self, publications: list[Publication]) -> None:
         """As many as there is room for; the others wait."""
@@ -177,8 +181,8 @@ class Listener:
         """Whoever comes back to a channel begins anew there."""
         if self._held:
             self._held = [each for each in self._held if each.publications[0].channel not in left]
-        if self._view.own_messages:
-            self._view.own_messages.forget_channels(left)
+        if self._own:
+            self._own.forget_channels(left)
 
     def _ask(self, channels: tuple[bytes, ...]) -> None:
         """Read what was kept; what is published meanwhile is held back."""
@@ -225,8 +229,7 @@ class Listener:
         return [each for bundle in held for each in bundle.publications if each.channel in self._view.channels]
 
     def _others(self, publications: list[Publication]) -> list[bytes]:
-        own = self._view.own_messages
-        return [self._frame(each) for each in (own.others(publications) if own else publications)]
+        return [self._frame(each) for each in (self._own.others(publications) if self._own else publications)]
 
     def _frame(self, publication: Publication) -> bytes:
         return publication.frame_for(self._websocket.deflater)

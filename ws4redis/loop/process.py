@@ -66,16 +66,17 @@ class LoopProcess:
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         """Whether delivery works, and figures of this process."""
+        healthy = self.pubsub.subscribed and self.canary.healthy
         figures = {
             "pid": self.pid,
-            "healthy": self.canary.healthy,
+            "healthy": healthy,
             "seconds_since_canary": self.canary.silent,
             "websockets": len(self.connections),
             "channels": len(self.hub.channels) - 1,
             "deliveries": self.hub.deliveries,
             "counts": dict(sorted(tally.items())),
         }
-        return self.canary.healthy, figures
+        return healthy, figures
 
     def take_seats(self, limits: Mapping[str, int]) -> tuple[str, ...]:
         with self.runtime.lock:

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.subscription import Subscription, is_push
+from ws4redis.loop.tally import tally
 from ws4redis.publication import Publication
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class PubSub:
 
     def start(self) -> None:
         self._runtime.spawn(self._connect)
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether all that is wanted is being heard, as far as can be told from here."""
+        return self._subscription is not None and not self._failures
 
     # called by the connections, under the lock; none of these waits
 
@@ -163,6 +169,7 @@ class PubSub:
     # called by the subscription, in no greenlet: what waits or logs is spawned
 
     def _lost(self, error: Exception) -> None:
+        tally["subscription lost"] += 1
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
