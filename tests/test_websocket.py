@@ -366,7 +366,7 @@ def test_a_message_that_fits_into_the_kernel_needs_no_outbox(wire: Wire) -> None
 
 
 def fill_outbox(wire: Wire, size: int) -> None:
-    while (waiting := len(wire.websocket._outbox or ())) < size:
+    while (waiting := len(wire.websocket.outbox or ())) < size:
         wire.websocket.write(text_frame("x" * (min(100, max(size - waiting, 2)) - 2)))
     assert wire.websocket.open
 

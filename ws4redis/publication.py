@@ -43,19 +43,18 @@ class Publication:
 class Bundle:
     """What one batch brought for one channel."""
 
-    __slots__ = ("_compressed", "_frames", "publications")
+    __slots__ = ("_compressed", "frames", "publications")
 
     def __init__(self, publications: list[Publication]) -> None:
         self.publications = publications
-        self._frames: bytes | None = None
         self._compressed: dict[Deflater, bytes] | None = None
 
-    @property
-    def frames(self) -> bytes:
-        """All frames in one piece, the same for every member."""
-        if self._frames is None:
-            self._frames = b"".join([each.frame for each in self.publications])
-        return self._frames
+    def __getattr__(self, name: str) -> bytes:
+        """``frames``: all in one piece, the same for every member; made once, then a plain attribute."""
+        if name != "frames":
+            raise AttributeError(name)
+        self.frames = b"".join([each.frame for each in self.publications])
+        return self.frames
 
     def compressed(self, deflater: Deflater) -> bytes:
         if not deflater.shared:

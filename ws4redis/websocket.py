@@ -75,7 +75,6 @@ class WebSocket:
     """
 
     __slots__ = (
-        "_outbox",
         "_outbox_size",
         "_owner",
         "_paused",
@@ -88,6 +87,7 @@ class WebSocket:
         "closed",
         "deflater",
         "open",
+        "outbox",
         "quiet",
     )
 
@@ -97,7 +97,8 @@ class WebSocket:
         self._runtime = runtime
         self._socket = connected
         self._protocol = ServerProtocol(max_message_size)
-        self._outbox: Outbox | None = None
+        #: what the kernel has not taken; None where that is nothing
+        self.outbox: Outbox | None = None
         self._outbox_size = outbox_size
         self._owner: Owner | None = None
         self._reader: Watcher = runtime.watch_readable(connected.fileno())
@@ -148,13 +149,16 @@ class WebSocket:
 
     def has_room(self, size: int) -> bool:
         """Whether half of the outbox takes so many bytes more; always true where nothing waits."""
-        return self._outbox is None or len(self._outbox) + size <= self._outbox_size // 2
+        return self.outbox is None or len(self.outbox) + size <= self._outbox_size // 2
 
     def write(self, data: bytes) -> None:
         """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
         if self.open:
             self.quiet = 0
-            self._transmit(data)
+            if self.outbox is None:
+                self._begin(data)
+            else:
+                self._queue(self.outbox, data, 0)
 
     def send(self, message: str | bytes, binary: bool | None = None) -> None:
         """Send one message: str as text; bytes as binary or, where ``binary`` is unset and they are UTF-8, as text.
@@ -196,7 +200,7 @@ class WebSocket:
             self._writer.close()
         self.open = False
         self.closed = True
-        self._outbox = None
+        self.outbox = None
         self._socket.close()
         if self._owner is not None:
             self._owner.lost()
@@ -227,14 +231,14 @@ class WebSocket:
             self._answer()
 
     def _writable(self) -> None:
-        assert self._outbox is not None and self._writer is not None
+        assert self.outbox is not None and self._writer is not None
         try:
-            self._outbox.flush(self._send)
+            self.outbox.flush(self._send)
         except OSError:
             self.abort()
             return
-        if not self._outbox:
-            self._outbox = None
+        if not self.outbox:
+            self.outbox = None
             self._writer.close()
             self._writer = None
             self._finish()
@@ -254,7 +258,7 @@ class WebSocket:
 
     def _finish(self) -> None:
         """Close the connection once all is said (RFC 6455, section 7.1.1: the server first)."""
-        if self.closed or self._protocol.state is not State.CLOSED or self._outbox is not None:
+        if self.closed or self._protocol.state is not State.CLOSED or self.outbox is not None:
             return
         if self._protocol.peer_closed:
             self.abort()
@@ -266,11 +270,13 @@ class WebSocket:
             self.abort()
 
     def _transmit(self, data: bytes) -> None:
-        if self.closed:
-            return
-        if self._outbox is not None:
-            self._queue(self._outbox, data, 0)
-            return
+        if self.outbox is not None:
+            self._queue(self.outbox, data, 0)
+        elif not self.closed:
+            self._begin(data)
+
+    def _begin(self, data: bytes) -> None:
+        """Nothing waits: the kernel gets it."""
         try:
             sent = self._socket.send(data, _SEND_FLAGS)
         except BlockingIOError:
@@ -279,8 +285,8 @@ class WebSocket:
             self.abort()
             return
         if sent < len(data):
-            self._outbox = Outbox(self._outbox_size)
-            self._queue(self._outbox, data, sent)
+            self.outbox = Outbox(self._outbox_size)
+            self._queue(self.outbox, data, sent)
             self._writer = self._runtime.watch_writable(self._socket.fileno())
             self._writer.start(self._writable)
 

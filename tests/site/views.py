@@ -58,7 +58,7 @@ def counts(request):
         with loop.runtime.lock:
             found["connections"] = len(loop.connections)
             found["connected"] = sum(each.connected for each in loop.connections)
-            found["waiting"] = sum(len(each.websocket._outbox or b"") for each in loop.connections)
+            found["waiting"] = sum(len(each.websocket.outbox or b"") for each in loop.connections)
             found["channels"] = len(loop.hub.channels) - 1  # the canary's
             found["options"] = sorted(_socket_options(each) for each in loop.connections)
     return JsonResponse(found)

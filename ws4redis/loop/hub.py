@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.publication import Bundle, Publication
@@ -85,13 +86,13 @@ class Hub:
         self.deliveries += sum([len(members) * len(bundle.publications) for members, bundle in bundles])
         if len(bundles) == 1:
             members, bundle = bundles[0]
-            self._fan_out([(member, (bundle,)) for member in members])
+            self._fan_out(list(members), repeat((bundle,)))
         else:
             mine: dict[Member, list[Bundle]] = {}
             for members, bundle in bundles:
                 for member in members:
                     mine.setdefault(member, []).append(bundle)
-            self._fan_out(list(mine.items()))
+            self._fan_out(list(mine), iter(mine.values()))
 
     def _listeners(self, channel: bytes) -> Collection[Member]:
         members = self._members.get(channel)
@@ -99,13 +100,14 @@ class Hub:
             return ()
         return members if isinstance(members, set) else (members,)
 
-    def _fan_out(self, deliveries: Sequence[tuple[Member, Sequence[Bundle]]]) -> None:
-        for start in range(0, len(deliveries), _PAUSE_EVERY):
+    def _fan_out(self, members: Sequence[Member], bundles: Iterator[Sequence[Bundle]]) -> None:
+        for start in range(0, len(members), _PAUSE_EVERY):
             if start:
                 self._runtime.sleep(0)
-            for member, bundles in deliveries[start : start + _PAUSE_EVERY]:
+            # zip() makes one pair for all: ten thousand would drive the sockets out of the processor's cache
+            for member, mine in zip(members[start : start + _PAUSE_EVERY], bundles, strict=False):
                 try:
-                    member.deliver(bundles)
+                    member.deliver(mine)
                 except Exception as error:
                     tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
                     self._runtime.spawn(tell)
