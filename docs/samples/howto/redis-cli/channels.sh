@@ -1,0 +1,2 @@
+redis-cli PUBSUB CHANNELS '*'
+redis-cli PUBSUB NUMSUB broadcast:news user:john:news

@@ -1,0 +1,2 @@
+redis-cli SETEX broadcast:news 60 hello
+redis-cli PUBLISH broadcast:news hello

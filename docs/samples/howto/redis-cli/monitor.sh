@@ -1,0 +1,1 @@
+redis-cli MONITOR | grep --line-buffered ':news'
