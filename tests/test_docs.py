@@ -166,6 +166,37 @@ def test_the_readme_begins_with_ten_lines_of_code_and_two_commands() -> None:
     assert commands.lines == ["make demo", "make test"]
 
 
+#: what the README says is measured -> the scenario
+FIGURES = {
+    "CPU to bring a message to one browser, of 1,000, µs": "paced",
+    "the same, when 1,000 messages come at once, µs": "burst",
+    "memory of an idle browser, of 10,000, bytes": "idle",
+}
+
+
+def test_figures_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are those of the last run; where they are not, the failure shows the lines to paste."""
+    monkeypatch.syspath_prepend(str(ROOT / "stress-tests"))
+    from fanout.results import number
+
+    scenarios = json.loads((DOCS / "topics/performance.json").read_text())["scenarios"]
+    rows = [
+        (what, *(number(scenarios[scenario]["figures"][subject]) for subject in ("ws4redis", "nchan", "channels")))
+        for what, scenario in FIGURES.items()
+    ]
+    expected = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    assert expected in README.read_text("utf-8"), f"the README must say:\n{expected}"
+
+
+def test_the_readme_shows_a_picture_and_what_the_tests_check() -> None:
+    text = README.read_text("utf-8")
+    assert re.search(r"^!\[.+\]\(docs/images/chat\.png\)$", text, re.MULTILINE)
+    checked = re.findall(r"^\| `(tests/[\w./]+)` \|", text, re.MULTILINE)
+    folders = {f"tests/{path.parent.name}" for path in (ROOT / "tests").glob("*/*test*") if path.is_file()}
+    assert folders <= {*checked, "tests/compliance", "tests/fuzz", "tests/site06"}
+    assert [path for path in checked if not (ROOT / path).exists()] == []
+
+
 def test_commands_of_the_readme_exist() -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for block in blocks(README):
