@@ -154,7 +154,7 @@ def pieces(path: Path, size: int) -> Iterator[str]:
 
 def test_the_readme_shows_pieces_of_samples() -> None:
     shown = [block for block in blocks(README) if block.info not in {*NOT_CODE, "sh"}]
-    assert len(shown) == 7
+    assert len(shown) == 8
     for block in shown:
         code = "\n".join(block.lines)
         assert any(code in pieces(path, len(block.lines)) for path in RUN), f"in no sample:\n{code}"
@@ -197,11 +197,21 @@ def test_the_readme_shows_a_picture_and_what_the_tests_check() -> None:
     assert [path for path in checked if not (ROOT / path).exists()] == []
 
 
+def test_the_readme_shows_all_files_of_the_tutorial() -> None:
+    shown = ["\n".join(block.lines) for block in blocks(README)]
+    for path in included(TUTORIAL):
+        if path.name not in ("shell.sh", "settings.py.addition"):
+            content = path.read_text("utf-8").strip()
+            assert any(content in block for block in shown), f"not in the README: {path.name}"
+
+
 def test_commands_of_the_readme_exist() -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    known = {f"make {target}" for target in targets}
+    known |= {line for path in included(TUTORIAL) if path.suffix == ".sh" for line in path.read_text().splitlines()}
     for block in blocks(README):
         if block.info == "sh":
-            assert {line.removeprefix("make ") for line in block.lines} <= set(targets)
+            assert set(block.lines) <= known
 
 
 # -- the tutorial, step by step --
