@@ -15,6 +15,8 @@ release = __version__
 html_title = f"ws4redis {release}"
 html_show_copyright = False
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["phone.css"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build", "samples"]

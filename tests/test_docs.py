@@ -1173,28 +1173,65 @@ def test_links_of_the_readme() -> None:
         assert (ROOT / link).is_file()
 
 
-def test_sphinx_builds_without_a_warning(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages, built as `make docs` does."""
     for name in ("sphinx", "myst_parser", "furo"):
         pytest.importorskip(name, reason=f"{name} is not installed (extra docs)")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "sphinx",
-            "-W",
-            "-q",
-            "-b",
-            "html",
-            "-d",
-            tmp_path / "doctrees",
-            DOCS,
-            tmp_path / "html",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    folder = tmp_path_factory.mktemp("docs")
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "-q",
+        "-b",
+        "html",
+        "-d",
+        folder / "doctrees",
+        DOCS,
+        folder / "html",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    reference = (tmp_path / "html/reference/python.html").read_text()
+    return folder / "html"
+
+
+def test_sphinx_builds_without_a_warning(html: Path) -> None:
+    reference = (html / "reference/python.html").read_text()
     assert 'id="ws4redis.uwsgi_runserver.uWSGIWebsocketServer"' in reference
+
+
+def test_links_between_pages_lead_somewhere(html: Path) -> None:
+    """Sphinx looks after pages and headings, but not after what is written as HTML or linked as a file."""
+    pages = [html / page.relative_to(DOCS).with_suffix(".html") for page in PAGES]
+    ids = {page: set(re.findall(r'id="([^"]+)"', page.read_text())) for page in [*pages, html / "genindex.html"]}
+    for page in pages:
+        main = page.read_text().partition("<article")[2].partition("</article>")[0]
+        for link in re.findall(r'href="([^"]+)"', main):
+            path, _, anchor = link.partition("#")
+            if "://" in path:
+                continue
+            target = (page.parent / path).resolve() if path else page
+            assert target.is_file(), f"{page.name} links to {link}"
+            assert not anchor or anchor in ids[target], f"{page.name} links to {link}"
+
+
+#: pages with a table of so many columns that it must be scrolled on a phone
+WIDE = {"compliance.html", "performance.html"}
+
+
+def test_pages_fit_a_phone(html: Path, open_window: OpenWindow) -> None:
+    window = open_window((html / "index.html").as_uri())
+    window.resize(390, 844)
+    wide = (
+        "return [...document.querySelectorAll('.table-wrapper')].some(each => each.scrollWidth > each.clientWidth + 1)"
+    )
+    scrolled = set()
+    for page in PAGES:
+        path = html / page.relative_to(DOCS).with_suffix(".html")
+        window.open(path.as_uri())
+        assert window.script("return document.documentElement.scrollWidth") <= 390, f"{path.name} is too wide"
+        if window.script(wide):
+            scrolled.add(path.name)
+    assert scrolled <= WIDE
