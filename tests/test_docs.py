@@ -660,8 +660,8 @@ class RedisCli:
             )
 
             def said() -> str:
-                output.seek(0)
-                return output.read().decode()
+                # not seek(): the program writes at the same position
+                return os.pread(output.fileno(), 1 << 20, 0).decode()
 
             try:
                 yield said
