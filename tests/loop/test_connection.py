@@ -24,8 +24,8 @@ class Wire:
         self.open, self.closed, self.told, self.quiet = True, False, [], 0
 
     close_code, close_reason, deflater = 1000, "", None
-    #: bytes that the outbox takes
-    room = 1 << 20
+    #: something waits there, and it takes so many bytes
+    outbox, room = "not empty", 1 << 20
 
     def has_room(self, size: int) -> bool:
         return size <= self.room
