@@ -377,7 +377,7 @@ def test_reconnect_after_a_restart(
     deployment: Deployment, visits: dict[str, Visit], restart: Restart, to_john: ToJohn, name: str
 ) -> None:
     address, here = deployment[name].websockets, facility("again", name)
-    assert restart.codes[name] == 1012
+    assert restart.codes[name] == 1001
     if deployment[name].recipe.proxy:
         assert restart.statuses[name] in (502, 503)
     with address.open_again(here, visits[name].cookies) as websocket:
