@@ -1037,6 +1037,16 @@ def test_every_guarantee_names_its_test() -> None:
     assert [name for name in shown if not (ROOT / f"tests/{name}.py").is_file()] == []
 
 
+def test_every_threat_names_its_test() -> None:
+    text = (DOCS / "topics/security.md").read_text("utf-8")
+    rows = re.findall(r"^\| .* \| (.*) \|$", text.partition("| Who | Tries |")[2].partition("## ")[0], re.MULTILINE)
+    shown = [re.findall(r"`(test_\w+)`", row) for row in rows[1:]]
+    assert len(shown) > 10
+    assert all(shown)
+    existing = {path.stem for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {name for names in shown for name in names} <= existing
+
+
 def test_flags() -> None:
     flags = [*RedisSubscriber.subscription_channels, *RedisSubscriber.publish_channels, channels.ECHO]
     assert sorted(first_words("reference/urls.md")) == sorted(flags)
