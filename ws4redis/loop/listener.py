@@ -61,7 +61,7 @@ class Listener:
         self._question: Question | None = None
         #: what waits beside the outbox, in order, while the browser is too slow
         self._backlog: Backlog | None = None
-        self._watch = Watch(self._groups_changed) if view.groups_channel else None
+        self._watch = Watch(self) if view.groups_channel else None
 
     @property
     def connected(self) -> bool:
@@ -239,7 +239,8 @@ class Listener:
     def _frame(self, publication: Publication) -> bytes:
         return publication.frame_for(self._websocket.deflater)
 
-    def _groups_changed(self, update: bytes) -> None:
+    def groups_changed(self, update: bytes) -> None:
+        """Told by the watch."""
         # an answer that is on its way brings the same
         if self._question is None:
             self._view.regroup(update)
@@ -248,13 +249,13 @@ class Listener:
 class Watch:
     """A member of the hub that hears what is not for the browser."""
 
-    __slots__ = ("_callback",)
+    __slots__ = ("_listener",)
 
-    def __init__(self, callback: Callable[[bytes], None]) -> None:
-        self._callback = callback
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
 
     def deliver(self, bundles: Sequence[Bundle]) -> None:
-        self._callback(bundles[-1].publications[-1].payload)
+        self._listener.groups_changed(bundles[-1].publications[-1].payload)
 
 
 def send_or_close(loop: Shared, websocket: WebSocket, send: Callable[[], None]) -> bool:
