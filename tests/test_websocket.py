@@ -257,6 +257,15 @@ def test_what_is_said_to_a_paused_websocket_waits(wire: Wire) -> None:
     assert wire.owner.messages == ["one", "two"]
 
 
+def test_nothing_to_write_is_no_sign_of_life(wire: Wire) -> None:
+    """Of a batch with a browser's own messages nothing is left: its heartbeat is due as before."""
+    wire.websocket.quiet = 3
+    wire.websocket.write(b"")
+    assert wire.websocket.quiet == 3
+    wire.websocket.write(b"\x81\x00")
+    assert wire.websocket.quiet == 0
+
+
 def test_nothing_is_read_before_the_start() -> None:
     server, browser = socket.socketpair()
     server.setblocking(False)

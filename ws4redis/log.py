@@ -53,7 +53,7 @@ def _is_read(logger: logging.Logger, level: int) -> bool:
         if any(handler.level <= level and not _is_asleep(handler) for handler in each.handlers):
             return True
         each = each.parent if each.propagate else None
-    return logging.lastResort is not None and level >= logging.lastResort.level
+    return False
 
 
 def _is_asleep(handler: logging.Handler) -> bool:

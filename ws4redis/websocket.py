@@ -153,7 +153,7 @@ class WebSocket:
 
     def write(self, data: bytes) -> None:
         """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
-        if self.open:
+        if data and self.open:
             self.quiet = 0
             if self.outbox is None:
                 self._begin(data)

@@ -122,19 +122,7 @@ def churn(subject: Conversational, crowd: Crowd, plan: Plan, audiences: Sequence
 def heartbeats(subject: Subject, crowd: Crowd, plan: Plan, audiences: Sequence[str]) -> Measured:
     """Browsers say that they are there, and are answered."""
     connect_all(subject, crowd, subject.listeners(heard(audiences, plan.sockets)))
-    before = cpu_seconds(subject)
-    said = crowd.order("beat", text=wire.HEARTBEAT, times=plan.messages, rate=plan.rate)
-    crowd.order("collect", patience=_PATIENCE)
-    cpu = cpu_seconds(subject) - before
-    return Measured(
-        sockets=plan.sockets,
-        messages=plan.messages,
-        expected=plan.sockets * plan.messages,
-        cpu_seconds=cpu,
-        seconds=said["seconds"],
-        crowd_cpu_seconds=said["cpu_seconds"],
-        **_arrived(crowd, plan),
-    )
+    return _speak(subject, crowd, plan, plan.sockets, "beat", text=wire.HEARTBEAT, times=plan.messages)
 
 
 def published(subject: Conversational, crowd: Crowd, plan: Plan, audiences: Sequence[str]) -> Measured:
@@ -143,8 +131,13 @@ def published(subject: Conversational, crowd: Crowd, plan: Plan, audiences: Sequ
     connect_all(subject, crowd, [subject.speaker()] * plan.sockets + listener)
     said = [stream(USER, number) for number in range(plan.sockets)]
     crowd.order("expect", messages=plan.messages, streams=[*[[]] * plan.sockets, said])
+    return _speak(subject, crowd, plan, plan.sockets + 1, "say", streams=said, messages=plan.messages)
+
+
+def _speak(subject: Subject, crowd: Crowd, plan: Plan, sockets: int, order: str, **arguments: Any) -> Measured:
+    """Browsers say something, and so many sockets hear what they should."""
     before = cpu_seconds(subject)
-    spoken = crowd.order("say", streams=said, messages=plan.messages, rate=plan.rate)
+    spoken = crowd.order(order, rate=plan.rate, **arguments)
     crowd.order("collect", patience=_PATIENCE)
     cpu = cpu_seconds(subject) - before
     return Measured(
@@ -154,7 +147,7 @@ def published(subject: Conversational, crowd: Crowd, plan: Plan, audiences: Sequ
         cpu_seconds=cpu,
         seconds=spoken["seconds"],
         crowd_cpu_seconds=spoken["cpu_seconds"],
-        **_arrived(crowd, plan._replace(sockets=plan.sockets + 1)),
+        **_arrived(crowd, plan._replace(sockets=sockets)),
     )
 
 
