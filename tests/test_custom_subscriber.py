@@ -146,6 +146,21 @@ def test_what_redis_py_has_read_already_is_told(
     assert received == [str(number).encode() for number in range(500)]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_connection_that_is_killed_has_more_to_tell(
+    make: Callable[..., Any], store: redis.Redis, facility: str, kind: Any
+) -> None:
+    subscriber = make(kind, facility, "subscribe-broadcast")
+    assert is_readable(subscriber.get_file_descriptor())
+    subscriber.parse_response()
+    assert not subscriber.has_more()
+    store.client_kill_filter(_type="pubsub")
+    assert is_readable(subscriber.get_file_descriptor())
+    assert subscriber.has_more()
+    with pytest.raises(redis.exceptions.ConnectionError):
+        subscriber.parse_response()
+
+
 @pytest.mark.parametrize("flags", [[], ["publish-broadcast"]], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_a_subscription_there_is_no_descriptor(

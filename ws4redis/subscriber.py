@@ -8,6 +8,7 @@ from typing import Any
 from django.http import HttpRequest
 from redis import Redis
 from redis.client import PubSub
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis import redis_client
 from ws4redis.channels import Standing, facility_of, groups_channel, identity_of
@@ -76,7 +77,10 @@ class RedisSubscriber(RedisStore):
     def has_more(self) -> bool:
         """Whether ``parse_response`` would return at once, whichever subscription it reads."""
         connections = [each.connection for each in vars(self).values() if isinstance(each, PubSub)]
-        return any(each.can_read(timeout=0) for each in connections if each is not None)
+        try:
+            return any(each.can_read(timeout=0) for each in connections if each is not None)
+        except RedisConnectionError:
+            return True  # parse_response() connects again, where the client is told to, or raises
 
     def release(self) -> None:
         """The browser is gone; also called where it never came."""
