@@ -100,6 +100,16 @@ def test_a_browsers_message_during_an_outage_closes_with_1013(site: Site, valkey
     assert (opcode, int.from_bytes(data[:2], "big")) == (8, 1013)
 
 
+def test_connections_that_rest_are_killed(site: Site, valkey: Valkey) -> None:
+    """As by Redis' own time-out: who publishes next does not notice."""
+    browser = site.connect("/ws/rest?subscribe-broadcast&publish-broadcast&echo")
+    for message in "before", "after":
+        browser.send(message)
+        assert browser.recv() == message
+        # a pool's connection is at rest only when the reply has been read, too
+        wait_for(lambda: valkey.client().client_kill_filter(_type="normal", skipme=True), "there is one to be killed")
+
+
 def test_publishing_without_redis_fails_within_the_bound(valkey: Valkey) -> None:
     settings.WS4REDIS_CONNECTION, settings.WS4REDIS_TIMEOUT = valkey.url, 1
     try:

@@ -23,7 +23,7 @@ from tests.servers import Valkey, free_port, wait_for
 from tests.subscriptions import Heard
 from ws4redis import redis_client, settings
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.loop.subscription import Subscription, is_push
+from ws4redis.loop.subscription import Push, Subscription
 from ws4redis.publisher import RedisPublisher
 from ws4redis.redis_store import SELF, RedisMessage
 from ws4redis.thread_runtime import ThreadRuntime
@@ -434,7 +434,7 @@ def works(facility: str) -> None:
     with Heard(redis_client.client()) as heard:
         heard.send("SUBSCRIBE", f"broadcast:{facility}")
         wait_for(lambda: heard.replies, "the confirmation")
-        assert is_push(heard.replies[0])
+        assert isinstance(heard.replies[0], Push)
         assert publisher.publish_message("hü") == 1
         wait_for(lambda: len(heard.replies) == 2, "the publication")
         assert heard.replies[1] == [b"message", f"broadcast:{facility}".encode(), "hü".encode()]

@@ -62,3 +62,24 @@ def test_a_stopped_watcher_is_not_called() -> None:
     assert events == ["read", "write"]
     here.close()
     there.close()
+
+
+def test_callbacks_that_come_soon_let_the_sockets_have_their_turn() -> None:
+    runtime = ThreadRuntime()
+    here, there = socket.socketpair()
+    heard = threading.Event()
+
+    def again() -> None:
+        if not heard.is_set():
+            runtime.soon(again)
+
+    with runtime.lock:
+        reader = runtime.watch_readable(here.fileno())
+        reader.start(lambda: (here.recv(1), heard.set()))
+        runtime.soon(again)
+    there.send(b"1")
+    assert heard.wait(20), "the socket is read"
+    with runtime.lock:
+        reader.close()
+    here.close()
+    there.close()

@@ -41,20 +41,14 @@ class Publication:
 
 
 class Bundle:
-    """What one batch brought for one channel."""
+    """What one batch brought for one channel; ``frames`` is all of it in one piece, the same for every member."""
 
     __slots__ = ("_compressed", "frames", "publications")
 
     def __init__(self, publications: list[Publication]) -> None:
         self.publications = publications
+        self.frames = b"".join([each.frame for each in publications])
         self._compressed: dict[Deflater, bytes] | None = None
-
-    def __getattr__(self, name: str) -> bytes:
-        """``frames``: all in one piece, the same for every member; made once, then a plain attribute."""
-        if name != "frames":
-            raise AttributeError(name)
-        self.frames = b"".join([each.frame for each in self.publications])
-        return self.frames
 
     def compressed(self, deflater: Deflater) -> bytes:
         if not deflater.shared:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -111,9 +112,38 @@ class BoundedPool(ConnectionPool):
             raise RedisConnectionError(f"all {self.max_connections} connections are busy (WS4REDIS_MAX_CONNECTIONS)")
         return super().get_connection(*args, **options)  # releases the connection where it cannot connect
 
+    def make_connection(self) -> Any:
+        """One that tells at once that it is at rest, which the pool asks before each use."""
+        connection: Any = super().make_connection()
+        ask = connection.can_read
+
+        def can_read(timeout: float = 0) -> bool:
+            return not (timeout == 0 and _is_at_rest(connection)) and bool(ask(timeout))
+
+        connection.can_read = can_read
+        return connection
+
     def release(self, connection: Any) -> None:
         super().release(connection)
         self._room.leave()
+
+
+def _is_at_rest(connection: Any) -> bool:
+    """Whether it is open and Redis has said nothing, as far as a socket of gevent's tells without waiting.
+
+    redis-py asks ``poll()``. Where gevent has patched it, that is a round through its loop for each message published.
+    """
+    reader = getattr(connection._parser, "_reader", None)
+    plain = getattr(connection._sock, "_sock", None)
+    if reader is None or plain is None or hasattr(connection._sock, "pending") or reader.has_data():
+        return False
+    try:
+        plain.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 class _Room:
@@ -172,9 +202,8 @@ def _make_client() -> Redis:
     connection_class, options = connection_options()
     options.setdefault("max_connections", settings.WS4REDIS_MAX_CONNECTIONS)
     connection_class(**{name: value for name, value in options.items() if name != "max_connections"})  # are they valid?
-    return SharedClient(
-        connection_pool=BoundedPool(settings.WS4REDIS_TIMEOUT, connection_class=connection_class, **options)
-    )
+    pool = BoundedPool(settings.WS4REDIS_TIMEOUT, connection_class=connection_class, **options)
+    return SharedClient(connection_pool=pool)
 
 
 class SharedClient(Redis):

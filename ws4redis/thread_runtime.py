@@ -115,7 +115,7 @@ class _Selector:
                         self._drain(key.fd)
                     else:
                         self._call_watchers(list(key.data), events)
-                while self._soon:
+                for _ in range(len(self._soon)):  # what these add comes after the sockets
                     self._call(self._soon.popleft())
 
     def _call_watchers(self, watchers: list[Watcher], events: int) -> None:

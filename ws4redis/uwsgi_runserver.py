@@ -229,7 +229,7 @@ def _chain(earlier: Callable[[], Any] | None, function: Callable[[], Any]) -> Ca
 
 def _duplicate(descriptor: int) -> Connected:
     # the plain C type: a gevent socket would bring two watchers and a hub of its own along
-    connected = _socket.socket(fileno=os.dup(descriptor))
+    connected = _socket.socket(-1, _socket.SOCK_STREAM, 0, os.dup(descriptor))
     prepare(connected)
     return connected
 

@@ -153,12 +153,20 @@ class WebSocket:
 
     def write(self, data: bytes) -> None:
         """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
-        if data and self.open:
-            self.quiet = 0
-            if self.outbox is None:
-                self._begin(data)
-            else:
-                self._queue(self.outbox, data, 0)
+        if not data or not self.open:
+            return
+        self.quiet = 0
+        if self.outbox is not None:
+            self._queue(self.outbox, data, 0)
+            return
+        # as _begin() does, without a call: of these a large fan-out consists
+        try:
+            sent = self._socket.send(data, _SEND_FLAGS)
+        except OSError as error:
+            self._not_sent(data, error)
+        else:
+            if sent < len(data):
+                self._keep(data, sent)
 
     def send(self, message: str | bytes, binary: bool | None = None) -> None:
         """Send one message: str as text; bytes as binary or, where ``binary`` is unset and they are UTF-8, as text.
@@ -279,16 +287,24 @@ class WebSocket:
         """Nothing waits: the kernel gets it."""
         try:
             sent = self._socket.send(data, _SEND_FLAGS)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
+        except OSError as error:
+            self._not_sent(data, error)
+        else:
+            if sent < len(data):
+                self._keep(data, sent)
+
+    def _not_sent(self, data: bytes, error: OSError) -> None:
+        if isinstance(error, BlockingIOError):
+            self._keep(data, 0)
+        else:
             self.abort()
-            return
-        if sent < len(data):
-            self.outbox = Outbox(self._outbox_size)
-            self._queue(self.outbox, data, sent)
-            self._writer = self._runtime.watch_writable(self._socket.fileno())
-            self._writer.start(self._writable)
+
+    def _keep(self, data: bytes, sent: int) -> None:
+        """The kernel has no room for the rest."""
+        self.outbox = Outbox(self._outbox_size)
+        self._queue(self.outbox, data, sent)
+        self._writer = self._runtime.watch_writable(self._socket.fileno())
+        self._writer.start(self._writable)
 
     def _send(self, data: memoryview) -> int:
         return self._socket.send(data, _SEND_FLAGS)

@@ -197,7 +197,7 @@ KEPT: list[tuple[list[bytes | None], list[tuple[bytes, bytes]], bytes]] = [
 @pytest.mark.parametrize(("kept", "live", "sent"), KEPT)
 def test_what_is_kept_and_what_is_live_is_sent_once(kept: Any, live: list[tuple[bytes, bytes]], sent: bytes) -> None:
     _, wire, process = connection(page=Page((b"a", b"b")))
-    process.hub.deliver([Publication(channel, payload) for channel, payload in live])
+    list(process.hub.deliver([Publication(channel, payload) for channel, payload in live]))
     assert wire.told == ["start"]
     process.asked[0](kept)
     [answer] = wire.told[1:]
@@ -266,7 +266,7 @@ class Watchers:
 
 def test_what_is_held_over_a_loss_is_older_than_what_is_fetched_then() -> None:
     made, wire, process = connection(page=Page((b"a",)))
-    process.hub.deliver([Publication(b"a", b"old")])
+    list(process.hub.deliver([Publication(b"a", b"old")]))
     made.resubscribed()
     process.asked[0]([b"new"])
     assert wire.told == ["start", b"101\x81\x03new"]

@@ -29,7 +29,7 @@ class Situation:
         self.process.asked.pop(0)(values)
 
     def publish(self, *messages: tuple[bytes, bytes]) -> None:
-        self.process.hub.deliver([Publication(channel, payload) for channel, payload in messages])
+        list(self.process.hub.deliver([Publication(channel, payload) for channel, payload in messages]))
 
     def change(self, channels: bytes) -> None:
         self.publish((WATCHED, channels))

@@ -69,11 +69,12 @@ class Listener:
     def channels(self) -> list[bytes]:
         return sorted(self.wanted)
 
-    def is_quick(self, channels: set[bytes]) -> bool:
-        return self.quick
-
-    def deliver(self, publications: list[Publication]) -> None:
-        self.log += [(each.channel, each.payload) for each in publications]
+    def deliver(self, publications: list[Publication]) -> Iterator[None]:
+        """With a pause before each publication, unless it is quick."""
+        for each in publications:
+            if not self.quick:
+                yield
+            self.log.append((each.channel, each.payload))
 
     def restored(self) -> None:
         self.restorations += 1
@@ -360,7 +361,7 @@ def test_who_comes_hears_nothing_that_was_meant_for_those_who_left() -> None:
 def test_nothing_is_lost_between_two_losses(own_server: Valkey, listen: Callable[..., Listener], quick: bool) -> None:
     """What has been received is handed on before the loss is noticed, however long that takes."""
     listener = listen(b"a", quick=quick)
-    listener.pubsub._hand_on = slowly(listener.pubsub._hand_on)  # type: ignore[method-assign]
+    listener.deliver = slowly(listener.deliver)  # type: ignore[method-assign]
     with own_server.client() as client:
         for number in range(3):
             client.publish("a", number)
@@ -370,12 +371,29 @@ def test_nothing_is_lost_between_two_losses(own_server: Valkey, listen: Callable
     listener.expect((b"a", b"0"), (b"a", b"1"), (b"a", b"2"), (b"a", b"later"))
 
 
-def slowly(function: Callable[[Any], None]) -> Callable[[Any], None]:
-    def slow(replies: Any) -> None:
+def slowly(deliver: Callable[[Any], Iterator[None]]) -> Callable[[Any], Iterator[None]]:
+    def slow(publications: Any) -> Iterator[None]:
         time.sleep(0.05)
-        function(replies)
+        return deliver(publications)
 
     return slow
+
+
+def test_what_fails_after_a_pause_does_not_end_the_reading(
+    listen: Callable[..., Listener], client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = listen(b"a", quick=False)
+
+    def fail(publications: Any) -> Iterator[None]:
+        listener.deliver = deliver  # type: ignore[method-assign]
+        yield
+        raise LookupError("on purpose")
+
+    deliver, listener.deliver = listener.deliver, fail  # type: ignore[method-assign]
+    client.publish("a", "lost")
+    wait_for(lambda: "on purpose" in caplog.text, "a line in the log")
+    client.publish("a", "next")
+    listener.expect((b"a", b"next"))
 
 
 def test_a_subscription_that_is_given_up_begins_anew(listen: Callable[..., Listener], client: redis.Redis) -> None:

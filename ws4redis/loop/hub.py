@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Protocol
@@ -70,40 +70,38 @@ class Hub:
                 empty.append(channel)
         return empty
 
-    def is_quick(self, channels: Iterable[bytes]) -> bool:
-        """Whether ``deliver`` would not pause."""
-        return sum([len(self._listeners(channel)) for channel in channels]) <= _PAUSE_EVERY
-
-    def deliver(self, publications: Iterable[Publication]) -> None:
+    def deliver(self, publications: list[Publication]) -> Iterator[None]:
         """Give each member one buffer with all that the batch has for it; the order within a channel is kept.
 
-        Lets others run in the middle of a long fan-out.
+        Done when the iterator is at its end. Each step before is a pause in a long fan-out, in which others may run.
         """
+        if len({each.channel for each in publications}) == 1:
+            return self._fan_out(self._listeners(publications), repeat((Bundle(publications),)))
         by_channel: dict[bytes, list[Publication]] = {}
-        for publication in publications:
-            by_channel.setdefault(publication.channel, []).append(publication)
-        bundles = [(self._listeners(channel), Bundle(batch)) for channel, batch in by_channel.items()]
-        self.deliveries += sum([len(members) * len(bundle.publications) for members, bundle in bundles])
-        if len(bundles) == 1:
-            members, bundle = bundles[0]
-            self._fan_out(list(members), repeat((bundle,)))
-        else:
-            mine: dict[Member, list[Bundle]] = {}
-            for members, bundle in bundles:
-                for member in members:
-                    mine.setdefault(member, []).append(bundle)
-            self._fan_out(list(mine), iter(mine.values()))
+        for each in publications:
+            by_channel.setdefault(each.channel, []).append(each)
+        mine: dict[Member, list[Bundle]] = {}
+        for batch in by_channel.values():
+            bundle = Bundle(batch)
+            for member in self._listeners(batch):
+                mine.setdefault(member, []).append(bundle)
+        return self._fan_out([*mine], iter(mine.values()))
 
-    def _listeners(self, channel: bytes) -> Collection[Member]:
-        members = self._members.get(channel)
+    def _listeners(self, publications: Sequence[Publication]) -> Sequence[Member]:
+        """Of one channel."""
+        members = self._members.get(publications[0].channel)
         if members is None:
             return ()
-        return members if isinstance(members, set) else (members,)
+        if isinstance(members, set):
+            self.deliveries += len(members) * len(publications)
+            return [*members]
+        self.deliveries += len(publications)
+        return (members,)
 
-    def _fan_out(self, members: Sequence[Member], bundles: Iterator[Sequence[Bundle]]) -> None:
+    def _fan_out(self, members: Sequence[Member], bundles: Iterator[Sequence[Bundle]]) -> Iterator[None]:
         for start in range(0, len(members), _PAUSE_EVERY):
             if start:
-                self._runtime.sleep(0)
+                yield
             # zip() makes one pair for all: ten thousand would drive the sockets out of the processor's cache
             for member, mine in zip(members[start : start + _PAUSE_EVERY], bundles, strict=False):
                 try:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.loop.subscription import Subscription, is_push
+from ws4redis.loop.subscription import Push, Subscription
 from ws4redis.loop.tally import tally
 from ws4redis.publication import Publication
 
@@ -182,17 +182,24 @@ class PubSub:
         self._connect()
 
     def _replied(self, replies: list[Any]) -> None:
-        if self._hub.is_quick({each[1] for each in replies if is_push(each) and each[0] == b"message"}):
-            self._hand_on(replies)
-        elif self._subscription is not None:
-            self._subscription.pause()
-            self._runtime.spawn(self._hand_on_slowly, self._subscription, replies)
+        subscription = self._subscription
+        work = self._hand_on(replies)
+        for _ in work:
+            assert subscription is not None
+            subscription.pause()
+            self._runtime.soon(partial(self._go_on, subscription, work))
+            return
 
-    def _hand_on_slowly(self, subscription: Subscription, replies: list[Any]) -> None:
-        with self._runtime.lock:
-            try:
-                self._hand_on(replies)
-            finally:
+    def _go_on(self, subscription: Subscription, work: Iterator[None]) -> None:
+        """After a pause; what Redis sends in the meantime waits."""
+        done = True
+        try:
+            for _ in work:
+                self._runtime.soon(partial(self._go_on, subscription, work))
+                done = False
+                return
+        finally:
+            if done:
                 subscription.resume()
 
     def _has_left(self, channel: bytes) -> None:
@@ -202,11 +209,11 @@ class PubSub:
         else:
             del self._leaving[channel]
 
-    def _hand_on(self, replies: list[Any]) -> None:
+    def _hand_on(self, replies: list[Any]) -> Iterator[None]:
         """Deliver publications, in as large batches as the answers between them allow."""
         batch: list[Publication] = []
         for reply in replies:
-            if is_push(reply):
+            if isinstance(reply, Push):
                 if reply[0] == b"message":
                     # before the confirmation it is for those who have left, not for who has come since
                     if reply[1] not in self._leaving:
@@ -215,7 +222,7 @@ class PubSub:
                     self._has_left(reply[1])
                 continue
             if batch:
-                self._hub.deliver(batch)
+                yield from self._hub.deliver(batch)
                 batch = []
             try:
                 self._questions.popleft().answer(reply)
@@ -223,4 +230,4 @@ class PubSub:
                 tell = partial(logger.error, "an answer of Redis could not be handled; the others can", exc_info=error)
                 self._runtime.spawn(tell)
         if batch:
-            self._hub.deliver(batch)
+            yield from self._hub.deliver(batch)

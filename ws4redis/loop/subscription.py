@@ -53,6 +53,8 @@ class Subscription:
         self._runtime = runtime
         self._connection = connection_class(**options)
         self._parser = hiredis.Reader()
+        # kept, for the system makes and drops the pages of such a large one each time
+        self._received = bytearray(_READ_SIZE)
         self._commands: list[bytes] = []
         self._outbox = Outbox(sys.maxsize)
         self._given_up = False
@@ -64,13 +66,13 @@ class Subscription:
             self._socket = self._connection._sock
             self._socket.setblocking(False)
         #: bytes that OpenSSL has read beyond what it was asked for
-        self._pending: Callable[[], int] = getattr(self._socket, "pending", int)
+        self._pending: Callable[[], int] | None = getattr(self._socket, "pending", None)
 
     def start(self, replied: Callable[[list[Any]], None], lost: Callable[[Exception], None]) -> None:
         """From now on all that Redis sends is told, and the end; called by the loop, in no greenlet.
 
         Args:
-            replied: is given the replies of one read. Pushes are lists, ``is_push`` tells them apart.
+            replied: is given the replies of one read. What nobody asked for is a ``Push``.
             lost: is given RedisUnavailable, or ResponseError where Redis refuses what was asked.
         """
         self._replied = replied
@@ -124,20 +126,21 @@ class Subscription:
     def _receive(self) -> list[Any]:
         """All that Redis has sent."""
         self._feed()
-        while self._pending():
+        while self._pending is not None and self._pending():
             self._feed()
         replies: list[Any] = []
-        while (reply := self._parser.gets()) is not False:
+        gets = self._parser.gets
+        while (reply := gets()) is not False:
             if isinstance(reply, hiredis.ReplyError):
                 raise ResponseError(f"Redis refuses the subscription: {reply}")
             replies.append(reply)
         return replies
 
     def _feed(self) -> None:
-        data = b"" if self._given_up else self._socket.recv(_READ_SIZE)
-        if not data:
+        size = 0 if self._given_up else self._socket.recv_into(self._received)
+        if not size:
             raise RedisUnavailable("the subscription has ended")
-        self._parser.feed(data)
+        self._parser.feed(self._received, 0, size)
 
     def _flush(self) -> None:
         data, self._commands = b"".join(self._commands), []
@@ -170,5 +173,5 @@ class Subscription:
         return sent
 
 
-def is_push(reply: Any) -> bool:
-    return isinstance(reply, hiredis.PushNotification)
+#: what Redis says unasked, a list
+Push = hiredis.PushNotification
