@@ -78,14 +78,12 @@ def groups_channel(username: str) -> str:
 
 def own_channels(audience: str, facility: str, identity: Identity) -> list[str]:
     """The channels of one audience that belong to one visitor; none where he has no such identity."""
-    names = {
-        "user": [identity.username],
-        "group": identity.groups,
-        "session": [identity.session_key],
-    }
     if audience == "broadcast":
         return [broadcast_channel(facility)]
-    return [audience_channel(audience, name, facility) for name in names[audience] if name]
+    if audience == "group":
+        return [audience_channel(audience, name, facility) for name in identity.groups if name]
+    name = identity.username if audience == "user" else identity.session_key
+    return [audience_channel(audience, name, facility)] if name else []
 
 
 def addressed_channels(

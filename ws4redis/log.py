@@ -50,11 +50,12 @@ def _is_read(logger: logging.Logger, level: int) -> bool:
         return False
     each: logging.Logger | None = logger
     while each is not None:
-        if any(handler.level <= level and not _is_asleep(handler) for handler in each.handlers):
-            return True
+        for handler in each.handlers:
+            if handler.level <= level and not _is_asleep(handler):
+                return True
         each = each.parent if each.propagate else None
     return False
 
 
 def _is_asleep(handler: logging.Handler) -> bool:
-    return not django_settings.DEBUG and any(isinstance(each, RequireDebugTrue) for each in handler.filters)
+    return any(isinstance(each, RequireDebugTrue) for each in handler.filters) and not django_settings.DEBUG

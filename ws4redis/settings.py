@@ -224,16 +224,17 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
+_DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
+
+
 def __getattr__(name: str) -> Any:
-    try:
-        setting = SETTINGS[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no setting {name!r}") from None
+    if name not in _DEFAULTS:
+        raise AttributeError(f"module {__name__!r} has no setting {name!r}")
     # each websocket asks two dozen times, and it takes Django long to say that it does not know a name
     plain = object.__getattribute__(django_settings, "_wrapped")
     if type(plain) is Settings:
-        return vars(plain).get(name, setting.default)
-    return getattr(django_settings, name, setting.default)
+        return plain.__dict__.get(name, _DEFAULTS[name])
+    return getattr(django_settings, name, _DEFAULTS[name])
 
 
 def __dir__() -> list[str]:

@@ -45,9 +45,7 @@ class RedisSubscriber(RedisStore):
         standing = Standing(identity_of(request), facility_of(request.path_info), tuple(channels))
         self._publishers.update(standing.channels("publish"))
         if heard := standing.channels("subscribe"):
-            check_number(len(heard))
-            with redis_client.redis_errors():
-                self._subscription.subscribe(*heard)
+            self._subscribe(heard)
         if standing.depends_on_groups and isinstance(self._subscription, Subscriptions):
             self._standing = standing
 
@@ -144,6 +142,14 @@ class RedisSubscriber(RedisStore):
         self._subscription.replace(name.encode() for name in _moved(heard, before, after, "subscribe"))
 
     # inside
+
+    def _subscribe(self, names: list[str]) -> None:
+        if isinstance(self._subscription, Subscriptions):
+            self._subscription.subscribe(*names)
+            return
+        check_number(len(names))
+        with redis_client.redis_errors():
+            self._subscription.subscribe(*names)
 
     def _own_subscription(self) -> PubSub:
         """Whoever drives this object himself needs no loop."""

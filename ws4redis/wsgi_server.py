@@ -38,7 +38,7 @@ from ws4redis.loop.process import LoopProcess, loop_process
 from ws4redis.loop.runtime import Runtime
 from ws4redis.loop.tally import tally
 from ws4redis.protocol.deflate import Agreement, Options, agree
-from ws4redis.protocol.handshake import Handshake, accept_response, read_handshake, select_subprotocol
+from ws4redis.protocol.handshake import HEADERS, Handshake, accept_response, read_handshake, select_subprotocol
 from ws4redis.redis_store import RedisMessage
 from ws4redis.refusals import refusal_for
 from ws4redis.subscriber import RedisSubscriber
@@ -55,6 +55,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger("django.request")
+
+#: and the names that WSGI gives them
+_HANDSHAKE_HEADERS = {name: f"HTTP_{name.replace('-', '_').upper()}" for name in HEADERS}
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -148,8 +151,9 @@ class WebsocketWSGIServer:
 
     def process_subscriptions(self, request: HttpRequest) -> tuple[list[str], bool]:
         """Returns the URL's flags that the subscriber knows, and whether the browser wants its own messages."""
-        flags = channels.flags_of(request.GET)
-        return [flag for flag in flags if flag in self.possible_channels], channels.ECHO in flags
+        flags, known = channels.flags_of(request.GET), self.possible_channels
+        # not those of the URL, of which each websocket has its own
+        return [known[known.index(flag)] for flag in flags if flag in known], channels.ECHO in flags
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
         """Take the connection out of the WSGI server's hands."""
@@ -290,7 +294,8 @@ def _release(release: Callable[[], Any]) -> None:
 
 
 def _headers(environ: Environ) -> dict[str, str]:
-    return {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name.startswith("HTTP_")}
+    """Those of a handshake."""
+    return {name: environ[variable] for name, variable in _HANDSHAKE_HEADERS.items() if variable in environ}
 
 
 def _subprotocol_preference() -> Any:

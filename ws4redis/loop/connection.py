@@ -102,7 +102,7 @@ class Connection:
             if view.source is None
             else OwnListener(loop, websocket, view, view.source, accept_response)
         )
-        self._inbox: list[str | bytes] = []
+        self._inbox: tuple[str | bytes, ...] = ()
         self._busy = False
         #: what it has sent in the current window, and which that is
         self._frames = self._bytes = self._window = 0
@@ -138,7 +138,7 @@ class Connection:
                 self._beat()
             messages = others
         if messages:
-            self._inbox += messages
+            self._inbox = (*self._inbox, *messages)
             if self._busy:
                 self.websocket.pause()
             else:
@@ -169,9 +169,9 @@ class Connection:
             logger.exception("a websocket's view failed")
             self._give_up(CloseCode.INTERNAL_ERROR, "server error")
 
-    def _take_inbox(self) -> list[str | bytes]:
+    def _take_inbox(self) -> tuple[str | bytes, ...]:
         with self._loop.runtime.lock:
-            messages, self._inbox = self._inbox, []
+            messages, self._inbox = self._inbox, ()
             if not messages:
                 self._rest()
             return messages
@@ -179,7 +179,7 @@ class Connection:
     def _give_up(self, code: int, reason: str) -> None:
         with self._loop.runtime.lock:
             self.close(code, reason)
-            self._inbox = []
+            self._inbox = ()
             self._rest()
 
     def _rest(self) -> None:

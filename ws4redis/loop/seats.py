@@ -27,7 +27,8 @@ class Seats:
         for holder, most in limits.items():
             if self._taken[holder] >= most:
                 raise NoSeat(holder, most)
-        self._taken.update(limits.keys())
+        for holder in limits:
+            self._taken[holder] += 1
         return tuple(limits)
 
     def give_back(self, holders: Iterable[str]) -> None:

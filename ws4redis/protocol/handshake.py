@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from ws4redis.protocol.errors import InvalidHandshake, UpgradeRequired
 
-__all__ = ["Handshake", "accept_key", "accept_response", "read_handshake", "select_subprotocol"]
+__all__ = ["HEADERS", "Handshake", "accept_key", "accept_response", "read_handshake", "select_subprotocol"]
 
 #: RFC 6455, section 1.3.
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -20,8 +20,19 @@ VERSIONS = frozenset({"13", "8", "7"})
 KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 #: RFC 7230, section 3.2.6.
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+#: Those of a request that matter here, in lower case.
+HEADERS = (
+    "upgrade",
+    "connection",
+    "sec-websocket-version",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+)
 #: How much of a client's own words an error quotes.
 QUOTED_CHARACTERS = 60
+
+_SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
 SubprotocolPreference = Sequence[str] | Callable[[Sequence[str]], str | None] | None
 
@@ -91,7 +102,7 @@ def read_subprotocols(headers: Mapping[str, str]) -> tuple[str, ...]:
 
 def split_list(value: str) -> list[str]:
     # RFC 7230, section 7: a list may have empty elements, which do not count.
-    return [item for item in (part.strip(" \t") for part in value.split(",")) if item]
+    return [item for part in value.split(",") if (item := part.strip(" \t"))]
 
 
 def quoted(value: str) -> str:
@@ -103,7 +114,7 @@ def quoted(value: str) -> str:
 def accept_key(key: str) -> str:
     """The proof that the request was read as a handshake (RFC 6455, section 4.2.2, step 5.4)."""
     digest = hashlib.sha1((key + GUID).encode(), usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode()
+    return b2a_base64(digest, newline=False).decode()
 
 
 def select_subprotocol(offered: Sequence[str], preference: SubprotocolPreference) -> str | None:
@@ -130,14 +141,9 @@ def check_offered(name: str | None, offered: Sequence[str]) -> str | None:
 
 def accept_response(key: str, subprotocol: str | None = None, extensions: str | None = None) -> bytes:
     """Build the whole HTTP response that opens the websocket."""
-    lines = [
-        "HTTP/1.1 101 Switching Protocols",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Accept: {accept_key(key)}",
-    ]
+    response = f"{_SWITCHING}Sec-WebSocket-Accept: {accept_key(key)}\r\n"
     if subprotocol is not None:
-        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
+        response += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     if extensions is not None:
-        lines.append(f"Sec-WebSocket-Extensions: {extensions}")
-    return "\r\n".join([*lines, "", ""]).encode()
+        response += f"Sec-WebSocket-Extensions: {extensions}\r\n"
+    return f"{response}\r\n".encode()
