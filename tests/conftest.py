@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from tests.chromium import chromium, open_window  # noqa: F401
 from tests.servers import DOORS, ROOT, Site, Valkey
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.site.settings")
+
+# in the background a shell lets Ctrl-C be ignored, and who is started there inherits that
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
