@@ -6,13 +6,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, Generic
 
 import gevent
 from gevent import monkey
 from gevent._socketcommon import SocketMixin
 from gevent.event import AsyncResult, Event
 from gevent.exceptions import ConcurrentObjectUseError
+from gevent.lock import BoundedSemaphore
 from gevent.queue import LifoQueue
 from gevent.thread import LockType
 
@@ -25,7 +27,11 @@ _READ, _WRITE = 1, 2
 _LOOK_AGAIN_SECONDS = 0.02
 _LOOK_AGAIN_AT_LEAST_SECONDS = 0.5
 
+#: so long the loop waits for a job in a thread
+_QUICK_SECONDS = 0.001
+
 _start_native_thread = monkey.get_original("_thread", "start_new_thread")
+_allocate_native_lock = monkey.get_original("_thread", "allocate_lock")
 
 
 def _let_waiters_look_again() -> None:
@@ -131,14 +137,35 @@ class ThreadPool:
     def __init__(self, size: int) -> None:
         self._idle: LifoQueue[_Thread] = LifoQueue()
         self._to_be_started = size
+        self._turn = BoundedSemaphore()
+        #: jobs that were not quick, and are not done
+        self._slow = 0
 
     def run(self, function: Callable[..., Result], *args: Any) -> Result:
-        """Wait for a thread and for the result, while other greenlets run; called in the loop's thread only."""
-        thread = self._start() if self._idle.empty() and self._to_be_started else self._idle.get()
+        """Wait for a thread and for the result, while other greenlets run; called in the loop's thread only.
+
+        While a job may still turn out to be quick no other one begins, and unless there are slow ones even the loop
+        rests: threads that want the interpreter at the same time take it from each other at every system call, which
+        costs as much again as to look up a session and its user.
+        """
+        job: _Job[Result] = _Job(function, args)
+        with self._turn:
+            thread = self._start() if self._idle.empty() and self._to_be_started else self._idle.get()
+            thread.begin(job)
+            done = thread.wait(job, _QUICK_SECONDS) if self._slow else job.is_done(_QUICK_SECONDS)
         try:
-            return thread.run(function, *args)
+            if not done:
+                self._wait_long(thread, job)
         finally:
             self._idle.put(thread)
+        return job.result()
+
+    def _wait_long(self, thread: _Thread, job: _Job[Any]) -> None:
+        self._slow += 1
+        try:
+            thread.wait(job)
+        finally:
+            self._slow -= 1
 
     def _start(self) -> _Thread:
         self._to_be_started -= 1
@@ -149,41 +176,72 @@ class ThreadPool:
             raise
 
 
+class _Job(Generic[Result]):
+    """A call in another thread, and what came of it."""
+
+    def __init__(self, function: Callable[..., Result], args: tuple[Any, ...]) -> None:
+        self._call = partial(function, *args)
+        self._running = _allocate_native_lock()
+        self._running.acquire()
+        self._value: Any = None
+        self._error: BaseException | None = None
+        #: whom the thread tells through the loop
+        self.waiter: Event | None = None
+
+    def work(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:
+            self._error = error
+        self._running.release()
+
+    def is_done(self, seconds: float = 0) -> bool:
+        """Now or within so many seconds, in which no other greenlet runs."""
+        return bool(self._running.acquire(timeout=seconds))
+
+    def result(self) -> Result:
+        if self._error is None:
+            return self._value  # type: ignore[no-any-return]
+        try:
+            raise self._error
+        finally:
+            self._error = None  # whose traceback would keep this object alive
+
+
 class _Thread:
     def __init__(self) -> None:
         self._loop = gevent.get_hub().loop
-        self._jobs: deque[tuple[AsyncResult, Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._jobs: deque[_Job[Any]] = deque()
         self._wake: Callable[[], None] | None = None
         started = AsyncResult()
         _start_native_thread(self._main, (started,))
         self._wake = started.get()
 
-    def run(self, function: Callable[..., Result], *args: Any) -> Result:
-        result = AsyncResult()
-        self._jobs.append((result, function, args))
+    def begin(self, job: _Job[Any]) -> None:
+        self._jobs.append(job)
         assert self._wake is not None
         self._wake()
-        return result.get()  # type: ignore[no-any-return]
+
+    def wait(self, job: _Job[Any], seconds: float | None = None) -> bool:
+        """Until it is done, while other greenlets run."""
+        if job.waiter is None:
+            job.waiter = Event()
+        # it may have been done before anybody waited
+        return job.is_done() or job.waiter.wait(seconds)
 
     def _main(self, started: AsyncResult) -> None:
         """The thread: a greenlet that sleeps in the hub until the loop's thread sends a signal."""
         wanted = Event()
         signal = gevent.get_hub().loop.async_()
         signal.start(wanted.set)
-        self._hand_over(started.set, signal.send)
+        self._loop.run_callback_threadsafe(started.set, signal.send)
         while True:
             wanted.wait()
             wanted.clear()
             while self._jobs:
-                self._work(*self._jobs.popleft())
+                self._work(self._jobs.popleft())
 
-    def _work(self, result: AsyncResult, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        try:
-            value = function(*args)
-        except BaseException as error:
-            self._hand_over(result.set_exception, error)
-        else:
-            self._hand_over(result.set, value)
-
-    def _hand_over(self, function: Callable[[Any], None], value: Any) -> None:
-        self._loop.run_callback_threadsafe(function, value)
+    def _work(self, job: _Job[Any]) -> None:
+        job.work()
+        if job.waiter is not None:
+            self._loop.run_callback_threadsafe(job.waiter.set)
