@@ -24,7 +24,8 @@ _PYTHON = _ENVIRONMENT / "bin" / "python"
 
 def why_not() -> str | None:
     """What is missing, in words; installs what can be installed."""
-    wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
+    # of the same Python as ours: how it was built tells in the figures
+    wanted = hashlib.sha256(_REQUIREMENTS.read_bytes() + f"{sys.base_prefix} {sys.version}".encode()).hexdigest()
     stamp = _ENVIRONMENT / "installed"
     if stamp.exists() and stamp.read_text() == wanted:
         return None
