@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.exceptions import TooManyFieldsSent
 from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
@@ -282,9 +283,22 @@ FLAGS = [
     ("subscribe=broadcast&subscribe=user", ["subscribe-broadcast", "subscribe-user"]),
     ("subscribe=user&subscribe-user", ["subscribe-user"]),
     ("unknown=1&subscribe-session", ["unknown", "subscribe-session"]),
+    ("subscribe=%62roadcast&subscrib%65-user", ["subscribe-broadcast", "subscribe-user"]),
+    ("".join(f"a{number}&" for number in range(500)), [f"a{number}" for number in range(500)]),
 ]
 
 
 @pytest.mark.parametrize(("query", "flags"), FLAGS)
 def test_flags(query: str, flags: list[str]) -> None:
-    assert flags_of(QueryDict(query)) == flags
+    assert flags_of(RequestFactory().get(f"/?{query}")) == flags
+
+
+def test_flags_that_a_hook_has_set() -> None:
+    request = RequestFactory().get("/?subscribe-user")
+    request.GET = QueryDict("echo&subscribe=broadcast")
+    assert flags_of(request) == ["echo", "subscribe-broadcast"]
+
+
+def test_too_many_flags() -> None:
+    with pytest.raises(TooManyFieldsSent):
+        flags_of(RequestFactory().get("/?" + "a&" * 1001))

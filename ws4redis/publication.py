@@ -47,7 +47,10 @@ class Bundle:
 
     def __init__(self, publications: list[Publication]) -> None:
         self.publications = publications
-        self.frames = b"".join([each.frame for each in publications])
+        # most often it is one
+        self.frames = (
+            publications[0].frame if len(publications) == 1 else b"".join([each.frame for each in publications])
+        )
         self._compressed: dict[Deflater, bytes] | None = None
 
     def compressed(self, deflater: Deflater) -> bytes:

@@ -133,9 +133,8 @@ def _is_at_rest(connection: Any) -> bool:
 
     redis-py asks ``poll()``. Where gevent has patched it, that is a round through its loop for each message published.
     """
-    reader = getattr(connection._parser, "_reader", None)
-    plain = getattr(connection._sock, "_sock", None)
-    if reader is None or plain is None or hasattr(connection._sock, "pending") or reader.has_data():
+    reader, plain = getattr(connection._parser, "_reader", None), without_gevent(connection._sock)
+    if reader is None or plain is connection._sock or reader.has_data():
         return False
     try:
         plain.recv(1, socket.MSG_PEEK)
@@ -144,6 +143,11 @@ def _is_at_rest(connection: Any) -> bool:
     except OSError:
         pass
     return False
+
+
+def without_gevent(connected: Any) -> Any:
+    """The system's socket, which does not block, inside one of gevent's, which waits; any other one as it is."""
+    return connected if hasattr(connected, "pending") else getattr(connected, "_sock", connected)
 
 
 class _Room:

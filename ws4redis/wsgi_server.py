@@ -151,7 +151,7 @@ class WebsocketWSGIServer:
 
     def process_subscriptions(self, request: HttpRequest) -> tuple[list[str], bool]:
         """Returns the URL's flags that the subscriber knows, and whether the browser wants its own messages."""
-        flags, known = channels.flags_of(request.GET), self.possible_channels
+        flags, known = channels.flags_of(request), self.possible_channels
         # not those of the URL, of which each websocket has its own
         return [known[known.index(flag)] for flag in flags if flag in known], channels.ECHO in flags
 

@@ -47,7 +47,7 @@ def check(data: bytes) -> None:
     assert status in (101, 400)
     request = WSGIRequest({**HANDSHAKE, **environ, "wsgi.input": BytesIO()})
     try:
-        flags = flags_of(request.GET)
+        flags = flags_of(request)
     except SuspiciousOperation:
         assert status == 400
         return

@@ -135,7 +135,7 @@ class Connection:
         if heartbeat is not None and messages:
             others = [each for each in messages if not heartbeat.matches(each)]
             if len(others) < len(messages):
-                self._beat()
+                self.websocket.write(heartbeat.frame)
             messages = others
         if messages:
             self._inbox = (*self._inbox, *messages)
@@ -230,22 +230,19 @@ class Connection:
         """So many seconds have gone by since the last time."""
         # while its messages are handled, the browser is not read
         self._silent = 0 if self._busy else self._silent + seconds
-        self.websocket.quiet += seconds
-        if not self.websocket.open:
+        websocket = self.websocket
+        websocket.quiet += seconds
+        if not websocket.open:
             self._closing_for += seconds
             if self._closing_for >= _CLOSING_AT_MOST:
-                self.websocket.abort()
-        elif not self.connected:
+                websocket.abort()
+        elif not self._listener.connected:
             if self._silent > self._loop.patience:
                 self.close(CloseCode.TRY_AGAIN_LATER)
         elif self._silent >= _DEAD_AFTER:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
         else:
-            if self._silent and self._silent % _PING_EVERY < seconds:
-                self.websocket.ping()
-            if self.websocket.quiet >= _HEARTBEAT_AFTER:
-                self._beat()
-
-    def _beat(self) -> None:
-        if self._loop.heartbeat is not None:
-            self.websocket.write(self._loop.heartbeat.frame)
+            if self._silent % _PING_EVERY < seconds <= self._silent:
+                websocket.ping()
+            if websocket.quiet >= _HEARTBEAT_AFTER and self._loop.heartbeat is not None:
+                websocket.write(self._loop.heartbeat.frame)

@@ -75,7 +75,7 @@ class Hub:
 
         Done when the iterator is at its end. Each step before is a pause in a long fan-out, in which others may run.
         """
-        if len({each.channel for each in publications}) == 1:
+        if len(publications) == 1 or len({each.channel for each in publications}) == 1:
             return self._fan_out(self._listeners(publications), repeat((Bundle(publications),)))
         by_channel: dict[bytes, list[Publication]] = {}
         for each in publications:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import random, sample
 from typing import Any
@@ -107,15 +107,17 @@ class LoopProcess:
                 turns = self.connections.turns(self.ticks)
             self._take_turns(turns)
 
-    def _take_turns(self, turns: Iterable[tuple[Connection, int]]) -> None:
-        for number, (connection, seconds) in enumerate(turns, 1):
-            try:
-                with self.runtime.lock:
-                    connection.tick(seconds)
-            except Exception:
-                logger.exception("a connection's second failed")
-            if number % _PAUSE_EVERY == 0:
+    def _take_turns(self, turns: Sequence[tuple[Connection, int]]) -> None:
+        for start in range(0, len(turns), _PAUSE_EVERY):
+            if start:
                 self.runtime.sleep(0)
+            with self.runtime.lock:
+                for connection, seconds in turns[start : start + _PAUSE_EVERY]:
+                    try:
+                        connection.tick(seconds)
+                    except Exception as error:
+                        tell = partial(logger.error, "a connection's second failed", exc_info=error)
+                        self.runtime.spawn(tell)
 
 
 def _backlogs() -> Callable[[], Backlog] | None:

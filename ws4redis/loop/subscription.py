@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.outbox import Outbox
-from ws4redis.redis_client import options_of, redis_errors
+from ws4redis.redis_client import options_of, redis_errors, without_gevent
 
 if TYPE_CHECKING:
     from ws4redis.loop.runtime import Runtime, Watcher
@@ -63,8 +63,8 @@ class Subscription:
         with redis_errors():
             self._connection.connect()
             # redis-py's own parser costs some twenty times as much for each publication
-            self._socket = self._connection._sock
-            self._socket.setblocking(False)
+            self._connection._sock.setblocking(False)
+        self._socket = without_gevent(self._connection._sock)
         #: bytes that OpenSSL has read beyond what it was asked for
         self._pending: Callable[[], int] | None = getattr(self._socket, "pending", None)
 
@@ -125,9 +125,13 @@ class Subscription:
 
     def _receive(self) -> list[Any]:
         """All that Redis has sent."""
-        self._feed()
-        while self._pending is not None and self._pending():
-            self._feed()
+        while True:
+            size = 0 if self._given_up else self._socket.recv_into(self._received)
+            if not size:
+                raise RedisUnavailable("the subscription has ended")
+            self._parser.feed(self._received, 0, size)
+            if self._pending is None or not self._pending():
+                break
         replies: list[Any] = []
         gets = self._parser.gets
         while (reply := gets()) is not False:
@@ -135,12 +139,6 @@ class Subscription:
                 raise ResponseError(f"Redis refuses the subscription: {reply}")
             replies.append(reply)
         return replies
-
-    def _feed(self) -> None:
-        size = 0 if self._given_up else self._socket.recv_into(self._received)
-        if not size:
-            raise RedisUnavailable("the subscription has ended")
-        self._parser.feed(self._received, 0, size)
 
     def _flush(self) -> None:
         data, self._commands = b"".join(self._commands), []
