@@ -432,3 +432,15 @@ def test_too_few_descriptors_are_noticed_first() -> None:
     done = subprocess.run(limited, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "1600 open files are needed, but the limit of this shell is 800" in done.stderr
+
+
+# script, how much it measures
+SCRIPTS = [("publisher", ["--messages", "5"]), ("lookup", ["--visitors", "5"])]
+
+
+@pytest.mark.parametrize(("script", "little"), SCRIPTS)
+def test_scripts_that_print_a_ratio(script: str, little: list[str]) -> None:
+    command = [sys.executable, str(ROOT / "stress-tests" / f"{script}.py"), *little, "--repeat", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"(?m)^ratio +\d+\.\d\d$", done.stdout)
