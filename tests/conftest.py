@@ -15,9 +15,10 @@ from tests.servers import DOORS, ROOT, Site, Valkey
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.site.settings")
 
-# in the background a shell lets Ctrl-C be ignored, and who is started there inherits that
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# in the background a shell lets the keyboard's signals be ignored, and who is started there inherits that
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
