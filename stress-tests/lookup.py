@@ -11,10 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
-import time
-from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +25,7 @@ from django.core.handlers.wsgi import WSGIRequest  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.http import HttpRequest  # noqa: E402
 from fanout.site.visitors import log_in  # noqa: E402
+from turns import compare  # noqa: E402
 
 from tests.servers import Valkey  # noqa: E402
 
@@ -43,10 +41,7 @@ def main() -> int:
         call_command("migrate", verbosity=0, interactive=False)
         keys = log_in(options.visitors)
         assert [ours(key) for key in keys] == [middleware(key) for key in keys], "both find the same"
-        costs = [(cost(ours, keys), cost(middleware, keys)) for _ in range(options.repeat)]
-    for name, each in zip(("ws4redis", "middleware"), zip(*costs, strict=True), strict=True):
-        print(f"{name:11} {statistics.median(each):6.0f} µs CPU")
-    print(f"{'ratio':11} {statistics.median(mine / theirs for mine, theirs in costs):6.2f}")
+        compare({"ws4redis": ours, "middleware": middleware}, keys, options.repeat)
     return 0
 
 
@@ -65,14 +60,6 @@ def middleware(key: str) -> str:
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
     return str(auth.get_user(request).get_username())
-
-
-def cost(look_up: Callable[[str], str], keys: Sequence[str]) -> float:
-    """Microseconds of CPU for each visitor."""
-    begin = time.process_time()
-    for key in keys:
-        look_up(key)
-    return (time.process_time() - begin) / len(keys) * 1e6
 
 
 if __name__ == "__main__":

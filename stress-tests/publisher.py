@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +18,7 @@ import redis
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 import django  # noqa: E402
+from turns import compare  # noqa: E402
 
 from tests.servers import Valkey  # noqa: E402
 
@@ -38,46 +37,36 @@ def main() -> int:
         ours, bare = publish_message(), pipeline(valkey.client())
         for publish in (ours, bare):
             assert round_trips(valkey.client(), publish) == 1, "all in one round trip"
-        costs = [(cost(ours, options.messages), cost(bare, options.messages)) for _ in range(options.repeat)]
-    for name, each in zip(("publish_message", "redis-py pipeline"), zip(*costs, strict=True), strict=True):
-        print(f"{name:18} {statistics.median(each):6.0f} µs CPU")
-    print(f"{'ratio':18} {statistics.median(mine / theirs for mine, theirs in costs):6.2f}")
+        messages = [MESSAGE] * options.messages
+        compare({"publish_message": ours, "redis-py pipeline": bare}, messages, options.repeat)
     return 0
 
 
-def publish_message() -> Callable[[], object]:
+def publish_message() -> Callable[[bytes], object]:
     from ws4redis.publisher import RedisPublisher  # needs the settings
 
-    return lambda: RedisPublisher(facility="news", users=USERS).publish_message(MESSAGE)
+    return lambda message: RedisPublisher(facility="news", users=USERS).publish_message(message)
 
 
-def pipeline(client: redis.Redis) -> Callable[[], object]:
+def pipeline(client: redis.Redis) -> Callable[[bytes], object]:
     names = [f"user:{name}:news" for name in USERS]
 
-    def publish() -> object:
+    def publish(message: bytes) -> object:
         with client.pipeline(transaction=True) as commands:
             for name in names:
-                commands.execute_command("SETEX", name, 3600, MESSAGE)
-                commands.publish(name, MESSAGE)
+                commands.execute_command("SETEX", name, 3600, message)
+                commands.publish(name, message)
             return commands.execute()
 
     return publish
 
 
-def round_trips(client: redis.Redis, publish: Callable[[], object]) -> int:
+def round_trips(client: redis.Redis, publish: Callable[[bytes], object]) -> int:
     """How often Redis was written to; each of its transactions is sent in one piece."""
-    publish()
+    publish(MESSAGE)
     before = client.info("commandstats")["cmdstat_exec"]["calls"]
-    publish()
+    publish(MESSAGE)
     return int(client.info("commandstats")["cmdstat_exec"]["calls"]) - int(before)
-
-
-def cost(publish: Callable[[], object], messages: int) -> float:
-    """Microseconds of CPU for each message."""
-    begin = time.process_time()
-    for _ in range(messages):
-        publish()
-    return (time.process_time() - begin) / messages * 1e6
 
 
 if __name__ == "__main__":
