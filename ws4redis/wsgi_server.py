@@ -151,9 +151,10 @@ class WebsocketWSGIServer:
 
     def process_subscriptions(self, request: HttpRequest) -> tuple[list[str], bool]:
         """Returns the URL's flags that the subscriber knows, and whether the browser wants its own messages."""
-        flags, known = channels.flags_of(request), self.possible_channels
-        # not those of the URL, of which each websocket has its own
-        return [known[known.index(flag)] for flag in flags if flag in known], channels.ECHO in flags
+        flags = channels.flags_of(request)
+        # kept are our own strings, not the URL's, of which each websocket has others
+        known = {flag: flag for flag in self.possible_channels}
+        return [known[flag] for flag in flags if flag in known], channels.ECHO in flags
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
         """Take the connection out of the WSGI server's hands."""
