@@ -12,6 +12,7 @@ import pytest
 
 from tests.chromium import chromium, open_window  # noqa: F401
 from tests.servers import DOORS, ROOT, Site, Valkey
+from tests.wires import make_wire, narrow, wire  # noqa: F401
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.site.settings")
 

@@ -976,7 +976,7 @@ def test_before_with_channels() -> None:
 
 
 @runs("howto/channels/after.py")
-def test_after_with_ws4redis(site: UWSGI, settings_of_redis: None) -> None:
+def test_after_with_ws4redis(site: UWSGI, clean_redis: redis.Redis) -> None:
     tell = runpy.run_path(str(HOWTO / "channels/after.py"))["tell"]
     browser = site.connect("/ws/news?subscribe-user", **cookie_of(site, "john"))
     other = site.connect("/ws/news?subscribe-user&subscribe-broadcast", **cookie_of(site, "mary"))

@@ -1,152 +1,21 @@
-"""One wire, over a pair of sockets, with a loop that the test turns by hand."""
+"""One wire, over a pair of sockets."""
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from tests.protocol.client import BINARY, CONTINUATION, PING, TEXT, close_frame, frame
+from tests.wires import Loop, Owner, Wire, parsed
 from ws4redis.exceptions import WebSocketError
-from ws4redis.websocket import WebSocket
+from ws4redis.protocol.frames import Opcode, serialize
+from ws4redis.websocket import WebSocket, write_to_all
 
 UNMASKED = b"\x81\x01a"
-
-
-class Watcher:
-    def __init__(self, loop: Loop, descriptor: int, event: int) -> None:
-        self.loop, self.descriptor, self.event = loop, descriptor, event
-        self.callback: Callable[[], Any] | None = None
-        self.closed = False
-
-    def start(self, callback: Callable[[], Any]) -> None:
-        assert not self.closed
-        self.callback = callback
-
-    def stop(self) -> None:
-        self.callback = None
-
-    def close(self) -> None:
-        os.fstat(self.descriptor)  # fails where the descriptor was closed first, on which gevent's loop aborts
-        self.callback = None
-        self.closed = True
-
-
-class Loop:
-    """A runtime of one thread."""
-
-    lock = nullcontext()
-
-    def __init__(self) -> None:
-        self.watchers: list[Watcher] = []
-
-    def watch_readable(self, descriptor: int) -> Watcher:
-        return self._watch(descriptor, select.POLLIN)
-
-    def watch_writable(self, descriptor: int) -> Watcher:
-        return self._watch(descriptor, select.POLLOUT)
-
-    def _watch(self, descriptor: int, event: int) -> Watcher:
-        self.watchers.append(Watcher(self, descriptor, event))
-        return self.watchers[-1]
-
-    def turn(self, seconds: float = 0) -> bool:
-        """Call those whose descriptors are ready; False where none is."""
-        any_called = False
-        for watcher in [each for each in self.watchers if each.callback]:
-            poll = select.poll()
-            poll.register(watcher.descriptor, watcher.event)
-            if poll.poll(seconds * 1000) and watcher.callback:
-                watcher.callback()
-                any_called = True
-        return any_called
-
-
-class Owner:
-    def __init__(self) -> None:
-        self.messages: list[str | bytes] = []
-        self.losses = 0
-        #: its messages are being handled
-        self.busy = False
-        self.then: Callable[[], object] = lambda: None
-
-    def drained(self) -> None:
-        pass
-
-    def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
-        assert not self.losses, "nothing follows after lost()"
-        self.messages += messages
-        if messages:
-            self.then()
-        return self.busy
-
-    def lost(self) -> None:
-        self.losses += 1
-
-
-class Wire:
-    def __init__(self, ends: tuple[socket.socket, socket.socket], **limits: int) -> None:
-        self.server, self.browser = ends
-        for end in ends:
-            end.setblocking(False)
-        self.loop, self.owner = Loop(), Owner()
-        self.websocket = WebSocket(self.loop, self.server, **limits)
-        self.websocket.start(self.owner)
-        self.at_end = False
-
-    def run(self) -> None:
-        while self.loop.turn():
-            pass
-
-    def say(self, data: bytes) -> None:
-        self.browser.sendall(data)
-        self.run()
-
-    def hear(self) -> bytes:
-        """All that arrives, until nothing more does."""
-        data = b""
-        while not self.at_end:
-            self.run()
-            try:
-                part = self.browser.recv(1 << 16)
-            except BlockingIOError:
-                break
-            data += part
-            self.at_end = not part
-        return data
-
-    def frames(self) -> list[tuple[int, bytes]]:
-        """Opcodes and payloads of what arrives, which must be whole frames."""
-        return parsed(self.hear())
-
-    @property
-    def is_over(self) -> bool:
-        """Descriptor and watchers are closed and the owner knows, all once."""
-        over = self.websocket.closed
-        assert over == (self.server.fileno() == -1) == (self.owner.losses == 1)
-        assert not over or all(each.closed for each in self.loop.watchers)
-        assert self.owner.losses <= 1
-        return over
-
-
-def parsed(data: bytes) -> list[tuple[int, bytes]]:
-    frames = []
-    while data:
-        assert data[0] & 0xF0 == 0x80, f"no frame of a server begins with {data[:8]!r}"
-        size, start = data[1], 2
-        if size in (126, 127):
-            start = 4 if size == 126 else 10
-            size = int.from_bytes(data[2:start], "big")
-        assert len(data) >= start + size, f"a frame of {size} bytes has only {len(data) - start}"
-        frames.append((data[0] & 0x0F, data[start : start + size]))
-        data = data[start + size :]
-    return frames
 
 
 def close_payload(code: int, reason: bytes = b"") -> tuple[int, bytes]:
@@ -163,38 +32,6 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         browser = socket.create_connection(listener.getsockname())
         return listener.accept()[0], browser
-
-
-@pytest.fixture
-def make_wire() -> Iterator[Callable[..., Wire]]:
-    wires: list[Wire] = []
-
-    def make(ends: tuple[socket.socket, socket.socket] | None = None, **limits: int) -> Wire:
-        wires.append(Wire(ends or socket.socketpair(), **limits))
-        return wires[-1]
-
-    yield make
-    for wire in wires:
-        wire.websocket.abort()
-        assert wire.is_over
-        wire.browser.close()
-
-
-@pytest.fixture
-def wire(make_wire: Callable[..., Wire]) -> Wire:
-    return make_wire()
-
-
-@pytest.fixture
-def narrow(make_wire: Callable[..., Wire]) -> Callable[..., Wire]:
-    """A wire whose kernel buffers are small."""
-
-    def make(outbox_size: int) -> Wire:
-        ends = socket.socketpair()
-        ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        return make_wire(ends, outbox_size=outbox_size)
-
-    return make
 
 
 # what the browser says
@@ -578,6 +415,22 @@ def test_writing_to_a_browser_that_is_gone(wire: Wire, act: str) -> None:
     getattr(wire.websocket, act)(*{"write": [text_frame("hi")], "send": ["hi"]}.get(act, []))
     wire.run()
     assert wire.is_over
+
+
+def test_all_get_what_is_written_to_all(make_wire: Callable[..., Wire], narrow: Callable[..., Wire]) -> None:
+    text = "x" * 100_000
+    fine, gone, closing, slow, last = make_wire(), make_wire(), make_wire(), narrow(outbox_size=1 << 20), make_wire()
+    wires = [fine, gone, closing, slow, last]
+    gone.browser.close()
+    closing.websocket.close()
+    for wire in wires:
+        wire.websocket.quiet = 5
+    write_to_all([wire.websocket for wire in wires], serialize(Opcode.TEXT, text.encode()))
+    assert gone.is_over
+    assert slow.websocket.outbox, "nothing had to wait: the test is none"
+    assert [wire.websocket.quiet for wire in (fine, closing, slow, last)] == [0, 5, 0, 0]
+    assert [wire.frames() for wire in (fine, slow, last)] == [[(1, text.encode())]] * 3
+    assert closing.frames() == [close_payload(1000)]
 
 
 def test_the_browser_goes_while_something_waits(narrow: Callable[..., Wire]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ws4redis.protocol.deflate import Deflater
 from ws4redis.protocol.frames import Opcode, serialize
 
@@ -62,6 +64,13 @@ class Bundle:
         if frames is None:
             frames = self._compressed[deflater] = b"".join([each.compressed(deflater) for each in self.publications])
         return frames
+
+
+def frames_of(bundles: Sequence[Bundle], deflater: Deflater | None = None) -> bytes:
+    """In one piece, for a browser with this compression, or with none."""
+    if deflater is not None:
+        return b"".join([bundle.compressed(deflater) for bundle in bundles])
+    return bundles[0].frames if len(bundles) == 1 else b"".join([bundle.frames for bundle in bundles])
 
 
 def opcode_of(payload: bytes) -> Opcode:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tests.wires import Wire
 from ws4redis.loop.hub import Hub
 from ws4redis.publication import Bundle, Publication
 
 
 class Listener:
+    direct = None
+
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.deliveries: list[list[tuple[bytes, bytes]]] = []
         self.then = then
@@ -147,20 +151,43 @@ def test_many_channels_may_be_long_together(hub: Hub) -> None:
         assert len(list(hub.deliver(publications(*[(channel, b"1") for channel in channels[:count]])))) == expected
 
 
-def test_a_member_that_fails_is_no_harm_to_others(hub: Hub, caplog: pytest.LogCaptureFixture) -> None:
-    class Failing:
-        def deliver(self, bundles: Any) -> None:
-            raise LookupError("on purpose")
+class Failing:
+    direct = None
 
-    class Fine:
-        got = 0
+    def deliver(self, bundles: Any) -> None:
+        raise LookupError("on purpose")
 
-        def deliver(self, bundles: Any) -> None:
-            self.got += 1
+    def send(self, data: bytes, flags: int) -> None:
+        raise LookupError("on purpose")
 
-    others = [Fine() for _ in range(20)]
-    for member in [*others[:10], Failing(), *others[10:]]:
+
+class Direct:
+    def __init__(self, websocket: Any) -> None:
+        self.direct = websocket
+
+
+@pytest.mark.parametrize("failing", [Failing(), Direct(SimpleNamespace(outbox=None, open=True, _socket=Failing()))])
+def test_a_member_that_fails_is_no_harm_to_others(
+    hub: Hub, caplog: pytest.LogCaptureFixture, make_wire: Callable[..., Wire], failing: Any
+) -> None:
+    listeners, wires = [Listener() for _ in range(10)], [make_wire() for _ in range(10)]
+    for member in [*listeners, failing, *[Direct(each.websocket) for each in wires]]:
         hub.join(member, [b"a"])
-    list(hub.deliver([Publication(b"a", b"hi")]))
-    assert [each.got for each in others] == [1] * 20
+    list(hub.deliver(publications((b"a", b"hi"))))
+    assert [each.deliveries for each in listeners] == [[[(b"a", b"hi")]]] * 10
+    assert [each.frames() for each in wires] == [[(1, b"hi")]] * 10
+    assert caplog.messages == ["a delivery failed; the others go on"]
     assert "on purpose" in caplog.text
+
+
+def test_what_waits_for_a_browser_is_not_overtaken(hub: Hub, narrow: Callable[..., Wire]) -> None:
+    """Where the kernel has not taken everything, the member decides what becomes of the next messages."""
+    wire, member = narrow(outbox_size=1 << 20), Listener()
+    member.direct = wire.websocket
+    hub.join(member, [b"a"])
+    for payload in (b"x" * 100_000, b"next"):
+        list(hub.deliver(publications((b"a", payload))))
+    assert member.deliveries == [[(b"a", b"next")]]
+    assert wire.frames() == [(1, b"x" * 100_000)]
+    list(hub.deliver(publications((b"a", b"later"))))
+    assert wire.frames() == [(1, b"later")]

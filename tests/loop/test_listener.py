@@ -9,6 +9,7 @@ import pytest
 from tests.loop.test_connection import Page, Process, Wire
 from ws4redis.hearing import OwnMessages
 from ws4redis.loop.connection import Connection
+from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.publication import Publication
 
 WATCHED = b"changes"
@@ -161,3 +162,27 @@ def test_nothing_is_left_when_it_leaves(steps: list[Any]) -> None:
     assert not browser.process.hub.channels and not browser.process.asked
     subscribed = {name for command, name in told if command == "SUBSCRIBE"}
     assert {name for command, name in told if command == "UNSUBSCRIBE"} == subscribed
+
+
+# own messages, compression; whether frames may go past the listener, once it is connected
+DIRECT = [
+    (None, None, True),
+    (OwnMessages(), None, False),
+    (None, Deflater(15, Options(), shared=True), False),
+]
+
+
+@pytest.mark.parametrize(("own", "deflater", "expected"), DIRECT)
+def test_nothing_goes_past_it_that_it_must_see(
+    own: OwnMessages | None, deflater: Deflater | None, expected: bool
+) -> None:
+    browser = Situation(own=own)
+    browser.wire.deflater = deflater
+    listener = browser.connection._listener
+    assert listener.direct is None
+    browser.answer(None, None, None)
+    assert (listener.direct is browser.wire) == expected
+    browser.change(b"a b c")
+    assert listener.direct is None
+    browser.answer(None, b"a b c")
+    assert (listener.direct is browser.wire) == expected

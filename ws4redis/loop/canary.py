@@ -22,6 +22,8 @@ class Canary:
     A connection that breaks somewhere on its way would be silent for ever, and so would a Redis that hangs.
     """
 
+    direct = None
+
     def __init__(self, prefix: str) -> None:
         self.channel = f"{prefix}ws4redis:canary:{secrets.token_hex(8)}".encode()
         #: ticks since it was heard; None before the first time

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import repeat
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ws4redis.publication import Bundle, Publication
+from ws4redis.publication import Bundle, Publication, frames_of
+from ws4redis.websocket import write_to_all
 
 if TYPE_CHECKING:
     from ws4redis.loop.runtime import Runtime
+    from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("ws4redis")
 
@@ -20,6 +21,10 @@ _PAUSE_EVERY = 256
 
 
 class Member(Protocol):
+    @property
+    def direct(self) -> WebSocket | None:
+        """Gets the frames as they are, if nothing waits for it; None where ``deliver()`` must see them."""
+
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         """Send on, without waiting; a member that has left in the meantime must not mind."""
 
@@ -70,13 +75,13 @@ class Hub:
                 empty.append(channel)
         return empty
 
-    def deliver(self, publications: list[Publication]) -> Iterator[None]:
+    def deliver(self, publications: list[Publication]) -> Iterable[None]:
         """Give each member one buffer with all that the batch has for it; the order within a channel is kept.
 
-        Done when the iterator is at its end. Each step before is a pause in a long fan-out, in which others may run.
+        Done when what is returned is at its end. Each step is a pause in a long fan-out, in which others may run.
         """
         if len(publications) == 1 or len({each.channel for each in publications}) == 1:
-            return self._fan_out(self._listeners(publications), repeat((Bundle(publications),)))
+            return _in_slices(self._listeners(publications), partial(self._give, (Bundle(publications),)))
         by_channel: dict[bytes, list[Publication]] = {}
         for each in publications:
             by_channel.setdefault(each.channel, []).append(each)
@@ -85,7 +90,7 @@ class Hub:
             bundle = Bundle(batch)
             for member in self._listeners(batch):
                 mine.setdefault(member, []).append(bundle)
-        return self._fan_out([*mine], iter(mine.values()))
+        return _in_slices([*mine], partial(self._give_each, mine))
 
     def _listeners(self, publications: Sequence[Publication]) -> Sequence[Member]:
         """Of one channel."""
@@ -98,14 +103,45 @@ class Hub:
         self.deliveries += len(publications)
         return (members,)
 
-    def _fan_out(self, members: Sequence[Member], bundles: Iterator[Sequence[Bundle]]) -> Iterator[None]:
-        for start in range(0, len(members), _PAUSE_EVERY):
-            if start:
-                yield
-            # zip() makes one pair for all: ten thousand would drive the sockets out of the processor's cache
-            for member, mine in zip(members[start : start + _PAUSE_EVERY], bundles, strict=False):
-                try:
-                    member.deliver(mine)
-                except Exception as error:
-                    tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
-                    self._runtime.spawn(tell)
+    def _give(self, bundles: Sequence[Bundle], members: Sequence[Member]) -> None:
+        """The same for all."""
+        websockets, others = [], []
+        for member in members:
+            websocket = member.direct
+            if websocket is None or websocket.outbox is not None:
+                others.append(member)
+            else:
+                websockets.append(websocket)
+        rest = iter(websockets)
+        while not self._works(write_to_all, rest, frames_of(bundles)):
+            pass
+        for member in others:
+            self._works(member.deliver, bundles)
+
+    def _give_each(self, bundles: Mapping[Member, Sequence[Bundle]], members: Sequence[Member]) -> None:
+        for member in members:
+            self._give(bundles[member], (member,))
+
+    def _works(self, give: Callable[..., None], *args: Any) -> bool:
+        try:
+            give(*args)
+        except Exception as error:
+            tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
+            self._runtime.spawn(tell)
+            return False
+        return True
+
+
+def _in_slices(members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterable[None]:
+    """The first at once."""
+    if len(members) <= _PAUSE_EVERY:
+        give(members)
+        return ()
+    return _paused(members, give)
+
+
+def _paused(members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterator[None]:
+    for start in range(0, len(members), _PAUSE_EVERY):
+        if start:
+            yield
+        give(members[start : start + _PAUSE_EVERY])

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ws4redis.protocol.frames import CloseCode
-from ws4redis.publication import Bundle, Publication
+from ws4redis.publication import Bundle, Publication, frames_of
 
 if TYPE_CHECKING:
     from ws4redis.loop.backlog import Backlog
@@ -44,6 +44,7 @@ class Listener:
         "_view",
         "_watch",
         "_websocket",
+        "direct",
     )
 
     def __init__(self, loop: Shared, websocket: WebSocket, view: View, accept_response: bytes) -> None:
@@ -61,6 +62,8 @@ class Listener:
         self._question: Question | None = None
         #: what waits beside the outbox, in order, while the browser is too slow
         self._backlog: Backlog | None = None
+        #: the websocket, while nothing stands between it and the hub
+        self.direct: WebSocket | None = None
         self._watch = Watch(self) if view.groups_channel else None
 
     @property
@@ -96,13 +99,8 @@ class Listener:
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         if self._held is not None:
             self._held += bundles
-            return
-        if self._own:
-            bundles = [Bundle(self._own.others(bundle.publications)) for bundle in bundles]
-        websocket = self._websocket
-        if len(bundles) == 1 and websocket.outbox is None and websocket.deflater is None:
-            # the same as below, without a detour: of such deliveries a large fan-out consists
-            websocket.write(bundles[0].frames)
+        elif self._own:
+            self._send([Bundle(self._own.others(bundle.publications)) for bundle in bundles])
         else:
             self._send(bundles)
 
@@ -136,13 +134,7 @@ class Listener:
             self._defer([each for bundle in bundles for each in bundle.publications])
             return
         websocket = self._websocket
-        deflater = websocket.deflater
-        if deflater is not None:
-            data = b"".join([bundle.compressed(deflater) for bundle in bundles])
-        elif len(bundles) == 1:
-            data = bundles[0].frames
-        else:
-            data = b"".join([bundle.frames for bundle in bundles])
+        data = frames_of(bundles, websocket.deflater)
         if websocket.has_room(len(data)) or self._loop.new_backlog is None:
             websocket.write(data)
         else:
@@ -194,7 +186,7 @@ class Listener:
         if self._question is not None:
             self._question.cancel()
         if self._held is None:
-            self._held = []
+            self._held, self.direct = [], None
         self._asked = channels
         self._question = self._loop.pubsub.fetch([*channels, *self._watched], partial(self._fetched, channels))
 
@@ -231,6 +223,8 @@ class Listener:
 
     def _take_held(self) -> list[Publication]:
         held, self._held = self._held or (), None
+        if self._own is None and self._websocket.deflater is None:
+            self.direct = self._websocket
         return [each for bundle in held for each in bundle.publications if each.channel in self._view.channels]
 
     def _others(self, publications: list[Publication]) -> list[bytes]:
@@ -250,6 +244,7 @@ class Watch:
     """A member of the hub that hears what is not for the browser."""
 
     __slots__ = ("_listener",)
+    direct = None
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
