@@ -6,9 +6,11 @@ attribute that is assigned (``ws4redis.settings.WS4REDIS_PREFIX = "x"``) wins un
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import Settings
 from django.conf import settings as django_settings
@@ -224,18 +226,35 @@ SETTINGS: dict[str, Setting] = {
 }
 
 
-_DEFAULTS = {name: setting.default for name, setting in SETTINGS.items()}
+class _Value:
+    """One setting as an attribute of this module.
+
+    Twice as quick as a ``__getattr__`` of the module, and each websocket asks for two dozen. As it is no data
+    descriptor, what is assigned to the module wins.
+    """
+
+    def __init__(self, name: str, default: Any) -> None:
+        self._name = name
+        self._default = default
+
+    def __get__(self, module: Any, owner: Any = None) -> Any:
+        plain = object.__getattribute__(django_settings, "_wrapped")
+        # it takes Django long to say that it does not know a name
+        if type(plain) is Settings:
+            return plain.__dict__.get(self._name, self._default)
+        return getattr(django_settings, self._name, self._default)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _DEFAULTS:
-        raise AttributeError(f"module {__name__!r} has no setting {name!r}")
-    # each websocket asks two dozen times, and it takes Django long to say that it does not know a name
-    plain = object.__getattribute__(django_settings, "_wrapped")
-    if type(plain) is Settings:
-        return plain.__dict__.get(name, _DEFAULTS[name])
-    return getattr(django_settings, name, _DEFAULTS[name])
+class _Module(ModuleType):
+    def __dir__(self) -> list[str]:
+        return sorted({*self.__dict__, *SETTINGS})
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *SETTINGS})
+for _name, _setting in SETTINGS.items():
+    setattr(_Module, _name, _Value(_name, _setting.default))
+
+sys.modules[__name__].__class__ = _Module
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...

@@ -73,6 +73,9 @@ class WebsocketWSGIServer:
 
     runtime: Runtime
 
+    #: the body of the answer that the WSGI server is told, which nobody gets
+    nothing: Iterable[bytes] = ()
+
     def __init__(self, redis_connection: Redis | None = None) -> None:
         if not apps.ready:
             django.setup()
@@ -129,7 +132,7 @@ class WebsocketWSGIServer:
             websocket.compress(*compression)
             extensions = compression[0].response
         self.park(websocket, view, accept_response(handshake.key, subprotocol, extensions))
-        return []
+        return self.nothing
 
     def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
         """From here on the loop calls back; no greenlet and nothing of the request stays behind."""

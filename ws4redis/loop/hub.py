@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.publication import Bundle, Publication, frames_of
 from ws4redis.websocket import write_to_all
@@ -112,24 +112,21 @@ class Hub:
                 others.append(member)
             else:
                 websockets.append(websocket)
-        rest = iter(websockets)
-        while not self._works(write_to_all, rest, frames_of(bundles)):
-            pass
-        for member in others:
-            self._works(member.deliver, bundles)
+        # after whoever fails the iterators go on with the next
+        direct, asked = iter(websockets), iter(others)
+        while True:
+            try:
+                write_to_all(direct, frames_of(bundles))
+                for member in asked:
+                    member.deliver(bundles)
+                return
+            except Exception as error:
+                tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
+                self._runtime.spawn(tell)
 
     def _give_each(self, bundles: Mapping[Member, Sequence[Bundle]], members: Sequence[Member]) -> None:
         for member in members:
             self._give(bundles[member], (member,))
-
-    def _works(self, give: Callable[..., None], *args: Any) -> bool:
-        try:
-            give(*args)
-        except Exception as error:
-            tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
-            self._runtime.spawn(tell)
-            return False
-        return True
 
 
 def _in_slices(members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterable[None]:
