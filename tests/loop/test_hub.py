@@ -8,6 +8,8 @@ import pytest
 
 from tests.wires import Wire
 from ws4redis.loop.hub import Hub
+from ws4redis.protocol.deflate import Deflater, Options
+from ws4redis.protocol.frames import Opcode, serialize
 from ws4redis.publication import Bundle, Publication
 
 
@@ -166,7 +168,9 @@ class Direct:
         self.direct = websocket
 
 
-@pytest.mark.parametrize("failing", [Failing(), Direct(SimpleNamespace(outbox=None, open=True, _socket=Failing()))])
+@pytest.mark.parametrize(
+    "failing", [Failing(), Direct(SimpleNamespace(outbox=None, deflater=None, open=True, _socket=Failing()))]
+)
 def test_a_member_that_fails_is_no_harm_to_others(
     hub: Hub, caplog: pytest.LogCaptureFixture, make_wire: Callable[..., Wire], failing: Any
 ) -> None:
@@ -178,6 +182,18 @@ def test_a_member_that_fails_is_no_harm_to_others(
     assert [each.frames() for each in wires] == [[(1, b"hi")]] * 10
     assert caplog.messages == ["a delivery failed; the others go on"]
     assert "on purpose" in caplog.text
+
+
+def test_browsers_with_the_same_compression_share_the_bytes(hub: Hub, make_wire: Callable[..., Wire]) -> None:
+    text = b"x" * 1000
+    agreements = [None, *[Deflater(bits, Options(), shared=True) for bits in (15, 9)]]
+    wires = [make_wire() for _ in range(9)]
+    for number, each in enumerate(wires):
+        each.websocket.deflater = agreements[number % 3]
+        hub.join(Direct(each.websocket), [b"a"])
+    list(hub.deliver(publications((b"a", text))))
+    expected = [serialize(Opcode.TEXT, text), *[each.frame(Opcode.TEXT, text) for each in agreements if each]]
+    assert [each.hear() for each in wires] == 3 * expected
 
 
 def test_what_waits_for_a_browser_is_not_overtaken(hub: Hub, narrow: Callable[..., Wire]) -> None:

@@ -168,7 +168,8 @@ def test_nothing_is_left_when_it_leaves(steps: list[Any]) -> None:
 DIRECT = [
     (None, None, True),
     (OwnMessages(), None, False),
-    (None, Deflater(15, Options(), shared=True), False),
+    (None, Deflater(15, Options(), shared=True), True),
+    (None, Deflater(15, Options(), shared=False), False),
 ]
 
 

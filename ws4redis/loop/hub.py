@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +13,7 @@ from ws4redis.websocket import write_to_all
 
 if TYPE_CHECKING:
     from ws4redis.loop.runtime import Runtime
+    from ws4redis.protocol.deflate import Deflater
     from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("ws4redis")
@@ -105,24 +107,34 @@ class Hub:
 
     def _give(self, bundles: Sequence[Bundle], members: Sequence[Member]) -> None:
         """The same for all."""
-        websockets, others = [], []
+        direct: defaultdict[Deflater | None, list[WebSocket]] = defaultdict(list)
+        others = []
         for member in members:
             websocket = member.direct
             if websocket is None or websocket.outbox is not None:
                 others.append(member)
             else:
-                websockets.append(websocket)
-        # after whoever fails the iterators go on with the next
-        direct, asked = iter(websockets), iter(others)
+                direct[websocket.deflater].append(websocket)
+        for deflater, websockets in direct.items():
+            self._write(websockets, frames_of(bundles, deflater))
+        for member in others:
+            try:
+                member.deliver(bundles)
+            except Exception as error:
+                self._tell(error)
+
+    def _write(self, websockets: Sequence[WebSocket], frames: bytes) -> None:
+        rest = iter(websockets)
         while True:
             try:
-                write_to_all(direct, frames_of(bundles))
-                for member in asked:
-                    member.deliver(bundles)
-                return
+                return write_to_all(rest, frames)
             except Exception as error:
-                tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
-                self._runtime.spawn(tell)
+                # goes on with the next one
+                self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
+        self._runtime.spawn(tell)
 
     def _give_each(self, bundles: Mapping[Member, Sequence[Bundle]], members: Sequence[Member]) -> None:
         for member in members:

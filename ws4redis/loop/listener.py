@@ -223,7 +223,8 @@ class Listener:
 
     def _take_held(self) -> list[Publication]:
         held, self._held = self._held or (), None
-        if self._own is None and self._websocket.deflater is None:
+        deflater = self._websocket.deflater
+        if self._own is None and (deflater is None or deflater.shared):
             self.direct = self._websocket
         return [each for bundle in held for each in bundle.publications if each.channel in self._view.channels]
 
