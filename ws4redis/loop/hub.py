@@ -83,7 +83,11 @@ class Hub:
         Done when what is returned is at its end. Each step is a pause in a long fan-out, in which others may run.
         """
         if len(publications) == 1 or len({each.channel for each in publications}) == 1:
-            return _in_slices(self._listeners(publications), partial(self._give, (Bundle(publications),)))
+            members, bundles = self._listeners(publications), (Bundle(publications),)
+            if len(members) == 1:
+                self._give_one(bundles, members[0])
+                return ()
+            return _in_slices(members, partial(self._give, bundles))
         by_channel: dict[bytes, list[Publication]] = {}
         for each in publications:
             by_channel.setdefault(each.channel, []).append(each)
@@ -118,10 +122,21 @@ class Hub:
         for deflater, websockets in direct.items():
             self._write(websockets, frames_of(bundles, deflater))
         for member in others:
-            try:
+            self._give_one(bundles, member)
+
+    def _give_each(self, bundles: Mapping[Member, Sequence[Bundle]], members: Sequence[Member]) -> None:
+        for member in members:
+            self._give_one(bundles[member], member)
+
+    def _give_one(self, bundles: Sequence[Bundle], member: Member) -> None:
+        websocket = member.direct
+        try:
+            if websocket is None or websocket.outbox is not None:
                 member.deliver(bundles)
-            except Exception as error:
-                self._tell(error)
+            else:
+                write_to_all((websocket,), frames_of(bundles, websocket.deflater))
+        except Exception as error:
+            self._tell(error)
 
     def _write(self, websockets: Sequence[WebSocket], frames: bytes) -> None:
         rest = iter(websockets)
@@ -135,10 +150,6 @@ class Hub:
     def _tell(self, error: Exception) -> None:
         tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
         self._runtime.spawn(tell)
-
-    def _give_each(self, bundles: Mapping[Member, Sequence[Bundle]], members: Sequence[Member]) -> None:
-        for member in members:
-            self._give(bundles[member], (member,))
 
 
 def _in_slices(members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterable[None]:
