@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from tests.servers import ROOT, Server, Valkey, free_port
@@ -86,16 +87,20 @@ def server_that_sends(times: int) -> Iterator[str]:
     """Its URL. To all who listen it sends each message so many times; only the last who comes publishes."""
     listening: set[ServerConnection] = set()
 
-    def handle(connection: ServerConnection) -> None:
-        if "subscribe" in connection.request.path:
+    def remember(connection: ServerConnection, request: Request, response: Response) -> None:
+        """Before it knows that it is connected."""
+        if "subscribe" in request.path:
             listening.add(connection)
+
+    def handle(connection: ServerConnection) -> None:
         with suppress(ConnectionClosed):
             for message in connection:
-                for each in listening:
-                    for _ in range(times):
-                        each.send(message)
+                for each in list(listening):
+                    with suppress(ConnectionClosed):  # one that leaves at the first is no harm to others
+                        for _ in range(times):
+                            each.send(message)
 
-    with serve(handle, "127.0.0.1", 0) as server:
+    with serve(handle, "127.0.0.1", 0, process_response=remember) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}/ws/foobar"

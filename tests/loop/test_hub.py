@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.wires import Wire
+from ws4redis.hearing import OwnMessages
 from ws4redis.loop.hub import Hub
 from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.protocol.frames import Opcode, serialize
@@ -14,7 +15,7 @@ from ws4redis.publication import Bundle, Publication
 
 
 class Listener:
-    direct = None
+    direct = own = None
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.deliveries: list[list[tuple[bytes, bytes]]] = []
@@ -154,7 +155,7 @@ def test_many_channels_may_be_long_together(hub: Hub) -> None:
 
 
 class Failing:
-    direct = None
+    direct = own = None
 
     def deliver(self, bundles: Any) -> None:
         raise LookupError("on purpose")
@@ -164,6 +165,8 @@ class Failing:
 
 
 class Direct:
+    own = None
+
     def __init__(self, websocket: Any) -> None:
         self.direct = websocket
 
@@ -182,6 +185,21 @@ def test_a_member_that_fails_is_no_harm_to_others(
     assert [each.frames() for each in wires] == [[(1, b"hi")]] * 10
     assert caplog.messages == ["a delivery failed; the others go on"]
     assert "on purpose" in caplog.text
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_own_messages_are_left_to_the_member(hub: Hub, make_wire: Callable[..., Wire], others: int) -> None:
+    wire, member = make_wire(), Listener()
+    member.direct, member.own = wire.websocket, OwnMessages()
+    for each in [member, *[Listener() for _ in range(others)]]:
+        hub.join(each, [b"a"])
+    list(hub.deliver(publications((b"a", b"1"))))
+    member.own.expect(b"a", b"2")
+    list(hub.deliver(publications((b"a", b"2"))))
+    member.own.clear()
+    list(hub.deliver(publications((b"a", b"3"))))
+    assert member.deliveries == [[(b"a", b"2")]]
+    assert wire.frames() == [(1, b"1"), (1, b"3")]
 
 
 def test_browsers_with_the_same_compression_share_the_bytes(hub: Hub, make_wire: Callable[..., Wire]) -> None:

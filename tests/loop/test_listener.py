@@ -164,20 +164,17 @@ def test_nothing_is_left_when_it_leaves(steps: list[Any]) -> None:
     assert {name for command, name in told if command == "UNSUBSCRIBE"} == subscribed
 
 
-# own messages, compression; whether frames may go past the listener, once it is connected
+# whether frames may go past the listener, once it is connected
 DIRECT = [
-    (None, None, True),
-    (OwnMessages(), None, False),
-    (None, Deflater(15, Options(), shared=True), True),
-    (None, Deflater(15, Options(), shared=False), False),
+    (None, True),
+    (Deflater(15, Options(), shared=True), True),
+    (Deflater(15, Options(), shared=False), False),
 ]
 
 
-@pytest.mark.parametrize(("own", "deflater", "expected"), DIRECT)
-def test_nothing_goes_past_it_that_it_must_see(
-    own: OwnMessages | None, deflater: Deflater | None, expected: bool
-) -> None:
-    browser = Situation(own=own)
+@pytest.mark.parametrize(("deflater", "expected"), DIRECT)
+def test_nothing_goes_past_it_that_it_must_see(deflater: Deflater | None, expected: bool) -> None:
+    browser = Situation()
     browser.wire.deflater = deflater
     listener = browser.connection._listener
     assert listener.direct is None

@@ -22,7 +22,7 @@ class Canary:
     A connection that breaks somewhere on its way would be silent for ever, and so would a Redis that hangs.
     """
 
-    direct = None
+    direct = own = None
 
     def __init__(self, prefix: str) -> None:
         self.channel = f"{prefix}ws4redis:canary:{secrets.token_hex(8)}".encode()

@@ -12,6 +12,7 @@ from ws4redis.publication import Bundle, Publication, frames_of
 from ws4redis.websocket import write_to_all
 
 if TYPE_CHECKING:
+    from ws4redis.hearing import OwnMessages
     from ws4redis.loop.runtime import Runtime
     from ws4redis.protocol.deflate import Deflater
     from ws4redis.websocket import WebSocket
@@ -26,6 +27,10 @@ class Member(Protocol):
     @property
     def direct(self) -> WebSocket | None:
         """Gets the frames as they are, if nothing waits for it; None where ``deliver()`` must see them."""
+
+    @property
+    def own(self) -> OwnMessages | None:
+        """What the browser shall not get back; while there is any, ``deliver()`` must see everything."""
 
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         """Send on, without waiting; a member that has left in the meantime must not mind."""
@@ -115,7 +120,7 @@ class Hub:
         others = []
         for member in members:
             websocket = member.direct
-            if websocket is None or websocket.outbox is not None:
+            if websocket is None or websocket.outbox is not None or member.own:
                 others.append(member)
             else:
                 direct[websocket.deflater].append(websocket)
@@ -131,7 +136,7 @@ class Hub:
     def _give_one(self, bundles: Sequence[Bundle], member: Member) -> None:
         websocket = member.direct
         try:
-            if websocket is None or websocket.outbox is not None:
+            if websocket is None or websocket.outbox is not None or member.own:
                 member.deliver(bundles)
             else:
                 write_to_all((websocket,), frames_of(bundles, websocket.deflater))

@@ -39,19 +39,19 @@ class Listener:
         "_heard",
         "_held",
         "_loop",
-        "_own",
         "_question",
         "_view",
         "_watch",
         "_websocket",
         "direct",
+        "own",
     )
 
     def __init__(self, loop: Shared, websocket: WebSocket, view: View, accept_response: bytes) -> None:
         self._loop = loop
         self._websocket = websocket
         self._view = view
-        self._own = view.own_messages
+        self.own = view.own_messages
         self._accept_response = accept_response
         #: the channels joined; None once it has left
         self._heard: tuple[bytes, ...] | None = ()
@@ -99,8 +99,8 @@ class Listener:
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         if self._held is not None:
             self._held += bundles
-        elif self._own:
-            self._send([Bundle(self._own.others(bundle.publications)) for bundle in bundles])
+        elif self.own:
+            self._send([Bundle(self.own.others(bundle.publications)) for bundle in bundles])
         else:
             self._send(bundles)
 
@@ -117,8 +117,8 @@ class Listener:
         """A loss is over: what is held is older than what will be fetched, and own messages may never come back."""
         if self._held:
             self._held.clear()
-        if self._own:
-            self._own.clear()
+        if self.own:
+            self.own.clear()
         if self._watch is not None and self._question is None:
             self._ask(())
 
@@ -178,8 +178,8 @@ class Listener:
         """Whoever comes back to a channel begins anew there."""
         if self._held:
             self._held = [each for each in self._held if each.publications[0].channel not in left]
-        if self._own:
-            self._own.forget_channels(left)
+        if self.own:
+            self.own.forget_channels(left)
 
     def _ask(self, channels: tuple[bytes, ...]) -> None:
         """Read what was kept; what is published meanwhile is held back."""
@@ -224,12 +224,12 @@ class Listener:
     def _take_held(self) -> list[Publication]:
         held, self._held = self._held or (), None
         deflater = self._websocket.deflater
-        if self._own is None and (deflater is None or deflater.shared):
+        if deflater is None or deflater.shared:
             self.direct = self._websocket
         return [each for bundle in held for each in bundle.publications if each.channel in self._view.channels]
 
     def _others(self, publications: list[Publication]) -> list[bytes]:
-        return [self._frame(each) for each in (self._own.others(publications) if self._own else publications)]
+        return [self._frame(each) for each in (self.own.others(publications) if self.own else publications)]
 
     def _frame(self, publication: Publication) -> bytes:
         return publication.frame_for(self._websocket.deflater)
@@ -245,7 +245,7 @@ class Watch:
     """A member of the hub that hears what is not for the browser."""
 
     __slots__ = ("_listener",)
-    direct = None
+    direct = own = None
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
