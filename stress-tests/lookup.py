@@ -2,15 +2,13 @@
 
     python stress-tests/lookup.py [--visitors 1000] [--repeat 5]
 
-Sessions are in Redis, users in SQLite, as in fanout's ``connect-session``. The figures are CPU time of the process that
-looks up, for each visitor: medians of several rounds in which the two take turns. Nothing else runs in that process, so
-this is the least that a connect with a session can cost.
+Sessions are in Redis, users in SQLite in memory. The figures are CPU time of the process that looks up, for each
+visitor: medians of several rounds in which the two take turns. Nothing else runs in that process, so this is the least
+that a connect with a session can cost.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from importlib import import_module
 from io import BytesIO
@@ -18,26 +16,18 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-import django  # noqa: E402
 from django.conf import settings  # noqa: E402
 from django.contrib import auth  # noqa: E402
 from django.core.handlers.wsgi import WSGIRequest  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.http import HttpRequest  # noqa: E402
 from fanout.site.visitors import log_in  # noqa: E402
-from turns import compare  # noqa: E402
-
-from tests.servers import Valkey  # noqa: E402
+from turns import compare, parse_arguments, site  # noqa: E402
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--visitors", type=int, default=1000)
-    parser.add_argument("--repeat", type=int, default=5)
-    options = parser.parse_args()
-    with Valkey() as valkey:
-        os.environ.update(DJANGO_SETTINGS_MODULE="fanout.site.settings", REDIS_URL=valkey.url, DATABASE=":memory:")
-        django.setup()
+    options = parse_arguments(__doc__, "visitors", 1000)
+    with site():
         call_command("migrate", verbosity=0, interactive=False)
         keys = log_in(options.visitors)
         assert [ours(key) for key in keys] == [middleware(key) for key in keys], "both find the same"

@@ -7,8 +7,6 @@ The figures are CPU time of the publishing process, medians of several rounds in
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,23 +15,15 @@ import redis
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-import django  # noqa: E402
-from turns import compare  # noqa: E402
-
-from tests.servers import Valkey  # noqa: E402
+from turns import compare, parse_arguments, site  # noqa: E402
 
 USERS = [f"user{number}" for number in range(10)]
 MESSAGE = b"x" * 100
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=2000)
-    parser.add_argument("--repeat", type=int, default=5)
-    options = parser.parse_args()
-    with Valkey() as valkey:
-        os.environ.update(DJANGO_SETTINGS_MODULE="fanout.site.settings", REDIS_URL=valkey.url, DATABASE=":memory:")
-        django.setup()
+    options = parse_arguments(__doc__, "messages", 2000)
+    with site() as valkey:
         ours, bare = publish_message(), pipeline(valkey.client())
         for publish in (ours, bare):
             assert round_trips(valkey.client(), publish) == 1, "all in one round trip"

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
+
+import django
+
+from tests.servers import Valkey
+
+
+def parse_arguments(description: str | None, things: str, number: int) -> argparse.Namespace:
+    """How many ``things``, and ``repeat``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(f"--{things}", type=int, default=number)
+    parser.add_argument("--repeat", type=int, default=5)
+    return parser.parse_args()
+
+
+@contextmanager
+def site() -> Iterator[Valkey]:
+    """fanout's site in this process, with a Redis of its own and its users in memory."""
+    with Valkey() as valkey:
+        os.environ.update(DJANGO_SETTINGS_MODULE="fanout.site.settings", REDIS_URL=valkey.url, DATABASE=":memory:")
+        django.setup()
+        yield valkey
 
 
 def compare(ways: Mapping[str, Callable[[Any], object]], things: Sequence[Any], repeat: int) -> None:

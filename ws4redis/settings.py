@@ -229,7 +229,7 @@ SETTINGS: dict[str, Setting] = {
 class _Value:
     """One setting as an attribute of this module.
 
-    Twice as quick as a ``__getattr__`` of the module, and each websocket asks for two dozen. As it is no data
+    Twice as quick as a ``__getattr__`` of the module, and each websocket asks for some twenty. As it is no data
     descriptor, what is assigned to the module wins.
     """
 

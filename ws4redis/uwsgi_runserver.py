@@ -77,7 +77,7 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
     runtime = _runtime
 
     #: with anything else uWSGI lets all other greenlets run before it looks whether there is more
-    nothing = b""  # type: ignore[assignment]
+    empty_body = b""  # type: ignore[assignment]
 
     def __init__(self, redis_connection: Redis | None = None) -> None:
         super().__init__(redis_connection)

@@ -73,8 +73,8 @@ class WebsocketWSGIServer:
 
     runtime: Runtime
 
-    #: the body of the answer that the WSGI server is told, which nobody gets
-    nothing: Iterable[bytes] = ()
+    #: of the answer that the WSGI server is told, and the browser does not get
+    empty_body: Iterable[bytes] = ()
 
     def __init__(self, redis_connection: Redis | None = None) -> None:
         if not apps.ready:
@@ -132,7 +132,7 @@ class WebsocketWSGIServer:
             websocket.compress(*compression)
             extensions = compression[0].response
         self.park(websocket, view, accept_response(handshake.key, subprotocol, extensions))
-        return self.nothing
+        return self.empty_body
 
     def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
         """From here on the loop calls back; no greenlet and nothing of the request stays behind."""

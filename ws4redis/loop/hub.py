@@ -134,6 +134,7 @@ class Hub:
             self._give_one(bundles[member], member)
 
     def _give_one(self, bundles: Sequence[Bundle], member: Member) -> None:
+        """What ``_give()`` does, without its groups: most messages to a user have one receiver."""
         websocket = member.direct
         try:
             if websocket is None or websocket.outbox is not None or member.own:
