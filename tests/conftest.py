@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chromium import chromium, open_window  # noqa: F401
+from tests.rings import make_ring  # noqa: F401
 from tests.servers import DOORS, ROOT, Site, Valkey
 from tests.wires import make_wire, narrow, wire  # noqa: F401
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -24,11 +25,13 @@ def valkey() -> Iterator[Valkey]:
         yield server
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["1 worker", "2 workers"])
+@pytest.fixture(scope="module", params=[(1, True), (2, False)], ids=["1 worker", "2 workers without io_uring"])
 def crowded(request: pytest.FixtureRequest, valkey: Valkey, database: Any) -> Iterator[UWSGI]:
-    options = {"workers": request.param, "gevent": 100}
+    workers, io_uring = request.param
+    options = {"workers": workers, "gevent": 100}
+    io_uring_setting = {"WS4REDIS_IO_URING": json.dumps(io_uring)}
     slow = {"SESSION_ENGINE": "tests.site.slow_sessions", "SESSION_SECONDS": "0.1", "WS4REDIS_THREADS": "32"}
-    with UWSGI(valkey.url, options, DATABASE=str(database), **slow) as server:
+    with UWSGI(valkey.url, options, DATABASE=str(database), **slow, **io_uring_setting) as server:
         yield server
 
 

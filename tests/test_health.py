@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from websocket import WebSocketBadStatusException
 
-from tests.servers import Site, Valkey, wait_for
+from tests.rings import allows_io_uring
+from tests.servers import UWSGI, Site, Valkey, wait_for
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def figures(site: Site) -> dict[str, Any]:
     return dict(json.loads(ask(site)[1]))
 
 
-def test_figures(site: Site, valkey: Valkey) -> None:
+def test_figures(site: Site, valkey: Valkey, door: type[Site]) -> None:
     wait_for(lambda: ask(site)[0] == 200, "it is healthy")
     browsers = [site.connect("/ws/a?subscribe-broadcast") for _ in range(3)]
     for _ in range(5):
@@ -50,6 +51,7 @@ def test_figures(site: Site, valkey: Valkey) -> None:
     assert found["healthy"] is True
     assert found["seconds_since_canary"] <= 2
     assert (found["channels"], found["deliveries"] >= 15) == (1, True)
+    assert found["io_uring"] is (door is UWSGI and allows_io_uring())
     assert found["counts"] == {"closed with 1000": 1, "refused with 403": 1}
 
 

@@ -28,6 +28,7 @@ DEFAULTS = [
     ("WS4REDIS_TIMEOUT", 5),
     ("WS4REDIS_LEAVING_TIME", 5),
     ("WS4REDIS_MAX_CONNECTIONS", 16),
+    ("WS4REDIS_IO_URING", True),
     ("WS4REDIS_THREADS", 16),
 ]
 
@@ -136,6 +137,8 @@ VALUES = [
     ("WS4REDIS_TIMEOUT", True, False),
     ("WS4REDIS_MAX_CONNECTIONS", 1, True),
     ("WS4REDIS_MAX_CONNECTIONS", -1, False),
+    ("WS4REDIS_IO_URING", False, True),
+    ("WS4REDIS_IO_URING", 1, False),
     ("WS4REDIS_THREADS", "16", False),
 ]
 

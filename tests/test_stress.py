@@ -342,6 +342,7 @@ def test_without_a_compiler_the_floor_is_left_out(
 #: deliveries, connects or messages of browsers, with --quick
 QUICK = {
     "paced": 5000,
+    "paced-send": 5000,
     "burst": 5000,
     "few": 1000,
     "many": 2000,

@@ -13,7 +13,7 @@ from tests.protocol.client import BINARY, CONTINUATION, PING, TEXT, close_frame,
 from tests.wires import Loop, Owner, Wire, parsed
 from ws4redis.exceptions import WebSocketError
 from ws4redis.protocol.frames import Opcode, serialize
-from ws4redis.websocket import WebSocket, write_to_all
+from ws4redis.websocket import WebSocket, send_to_all, write_to_all
 
 UNMASKED = b"\x81\x01a"
 
@@ -417,7 +417,22 @@ def test_writing_to_a_browser_that_is_gone(wire: Wire, act: str) -> None:
     assert wire.is_over
 
 
-def test_all_get_what_is_written_to_all(make_wire: Callable[..., Wire], narrow: Callable[..., Wire]) -> None:
+def by_send(request: pytest.FixtureRequest, websockets: list[WebSocket], data: bytes) -> None:
+    write_to_all(websockets, data)
+
+
+def by_ring(request: pytest.FixtureRequest, websockets: list[WebSocket], data: bytes) -> None:
+    for websocket, result in send_to_all(request.getfixturevalue("make_ring")(8), websockets, data):
+        websocket.sent(data, result)
+
+
+@pytest.mark.parametrize("write", [by_send, by_ring])
+def test_all_get_what_is_written_to_all(
+    request: pytest.FixtureRequest,
+    make_wire: Callable[..., Wire],
+    narrow: Callable[..., Wire],
+    write: Callable[..., None],
+) -> None:
     text = "x" * 100_000
     fine, gone, closing, slow, last = make_wire(), make_wire(), make_wire(), narrow(outbox_size=1 << 20), make_wire()
     wires = [fine, gone, closing, slow, last]
@@ -425,7 +440,7 @@ def test_all_get_what_is_written_to_all(make_wire: Callable[..., Wire], narrow: 
     closing.websocket.close()
     for wire in wires:
         wire.websocket.quiet = 5
-    write_to_all([wire.websocket for wire in wires], serialize(Opcode.TEXT, text.encode()))
+    write(request, [wire.websocket for wire in wires], serialize(Opcode.TEXT, text.encode()))
     assert gone.is_over
     assert slow.websocket.outbox, "nothing had to wait: the test is none"
     assert [wire.websocket.quiet for wire in (fine, closing, slow, last)] == [0, 5, 0, 0]

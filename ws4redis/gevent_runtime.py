@@ -19,6 +19,7 @@ from gevent.queue import LifoQueue
 from gevent.thread import LockType
 
 from ws4redis import settings
+from ws4redis.loop.ring import Ring
 from ws4redis.loop.runtime import Result, Watcher
 
 _READ, _WRITE = 1, 2
@@ -110,6 +111,12 @@ class GeventRuntime:
 
     def watch_writable(self, descriptor: int) -> Watcher:
         return gevent.get_hub().loop.io(descriptor, _WRITE)  # type: ignore[no-any-return]
+
+    def open_ring(self, size: int) -> Ring | None:
+        try:
+            return Ring(size)
+        except OSError:
+            return None
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         gevent.spawn(function, *args)

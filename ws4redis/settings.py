@@ -220,6 +220,12 @@ SETTINGS: dict[str, Setting] = {
     "WS4REDIS_MAX_CONNECTIONS": Setting(
         16, _positive_int, "a number of connections", "Redis connections with which one process publishes."
     ),
+    "WS4REDIS_IO_URING": Setting(
+        True,
+        _boolean,
+        "True or False",
+        "Send to many browsers with one call, where the kernel allows io_uring (Linux 5.18).",
+    ),
     "WS4REDIS_THREADS": Setting(
         16, _positive_int, "a number of threads", "Threads in which the loop looks up sessions and runs the hooks."
     ),

@@ -10,9 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ws4redis.loop.runtime import Result
+
+if TYPE_CHECKING:
+    from ws4redis.loop.ring import Ring
 
 logger = logging.getLogger("ws4redis")
 
@@ -29,6 +32,9 @@ class ThreadRuntime:
 
     def watch_writable(self, descriptor: int) -> Watcher:
         return Watcher(self._selecting(), descriptor, selectors.EVENT_WRITE)
+
+    def open_ring(self, size: int) -> Ring | None:
+        """None: a socket may be TLS, for which the kernel is not to be asked."""
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         threading.Thread(target=function, args=args, name=f"ws4redis {function.__qualname__}", daemon=True).start()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ws4redis.exceptions import WebSocketError
@@ -15,6 +16,7 @@ from ws4redis.protocol.server import ServerProtocol, State
 from ws4redis.publication import opcode_of
 
 if TYPE_CHECKING:
+    from ws4redis.loop.ring import Ring
     from ws4redis.loop.runtime import Runtime, Watcher
 
 _FRAMES = Historic("ws4redis.protocol.frames")
@@ -158,6 +160,13 @@ class WebSocket:
             return
         self.quiet = 0
         self._transmit(data)
+
+    def sent(self, data: bytes, result: int) -> None:
+        """Somebody else has sent ``data`` here: the kernel took so many bytes or, below 0, it was this errno."""
+        if result < 0:
+            self._not_sent(data, OSError(-result, os.strerror(-result)))
+        elif result < len(data):
+            self._keep(data, result)
 
     def send(self, message: str | bytes, binary: bool | None = None) -> None:
         """Send one message: str as text; bytes as binary or, where ``binary`` is unset and they are UTF-8, as text.
@@ -326,3 +335,12 @@ def write_to_all(websockets: Iterable[WebSocket], data: bytes) -> None:
         else:
             if sent < size:
                 websocket._keep(data, sent)
+
+
+def send_to_all(ring: Ring, websockets: Sequence[WebSocket], data: bytes) -> Sequence[tuple[WebSocket, int]]:
+    """What ``write_to_all()`` does, in one call to the kernel; of those that have not got all, ``sent()`` must know."""
+    ready = [each for each in websockets if each.open]
+    for websocket in ready:
+        websocket.quiet = 0
+    rest = ring.send_to_all([each._socket.fileno() for each in ready], data)
+    return [(ready[place], result) for place, result in rest]

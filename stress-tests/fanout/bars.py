@@ -48,6 +48,7 @@ BARS = [
     Bar("paced", 1.2, "floor"),
     Bar("paced", 0.85, "nchan"),
     Bar("paced", 1 / 25, "channels"),
+    Bar("paced-send", 1.2, "floor"),
     Bar("burst", 1 / 20, "nchan"),
     Bar("burst", 1 / 500, "channels"),
     Bar("many", 1.2, "floor"),

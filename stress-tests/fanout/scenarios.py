@@ -209,6 +209,15 @@ SCENARIOS = {
         Plan(100, 50, 100),
         others={"floor": None, "nchan": None, "channels": Plan(1000, 50, 5)},
     ),
+    "paced-send": Scenario(
+        "the same without io_uring",
+        fan_out,
+        CPU_EACH,
+        Plan(1000, 500, 50),
+        Plan(100, 50, 100),
+        others={"floor": None},
+        settings={"WS4REDIS_IO_URING": "false"},
+    ),
     "burst": Scenario(
         "1,000 sockets, 1,000 messages at once",
         fan_out,

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.wires import Wire
 from ws4redis.hearing import OwnMessages
-from ws4redis.loop.hub import Hub
+from ws4redis.loop import hub as hub_module
+from ws4redis.loop.hub import PAUSE_EVERY, Hub
 from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.protocol.frames import Opcode, serialize
 from ws4redis.publication import Bundle, Publication
@@ -44,9 +44,12 @@ def runtime() -> Runtime:
     return Runtime()
 
 
-@pytest.fixture
-def hub(runtime: Runtime) -> Hub:
-    return Hub(runtime)  # type: ignore[arg-type]
+@pytest.fixture(params=["send", "io_uring"])
+def hub(runtime: Runtime, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    """With a ring, and then for as few as one, or without."""
+    monkeypatch.setattr(hub_module, "_WORTH_A_RING", 1)
+    make_ring = request.getfixturevalue("make_ring") if request.param == "io_uring" else lambda size: None
+    return Hub(runtime, make_ring(PAUSE_EVERY))  # type: ignore[arg-type]
 
 
 # steps (who, joins or leaves, channels, the channels that are new or empty by it), channels at the end
@@ -160,9 +163,6 @@ class Failing:
     def deliver(self, bundles: Any) -> None:
         raise LookupError("on purpose")
 
-    def send(self, data: bytes, flags: int) -> None:
-        raise LookupError("on purpose")
-
 
 class Direct:
     own = None
@@ -171,12 +171,23 @@ class Direct:
         self.direct = websocket
 
 
-@pytest.mark.parametrize(
-    "failing", [Failing(), Direct(SimpleNamespace(outbox=None, deflater=None, open=True, _socket=Failing()))]
-)
+def lose(wire: Wire) -> Direct:
+    """Its browser is gone, of which its owner makes a fault."""
+
+    def lost() -> None:
+        wire.owner.losses += 1
+        raise LookupError("on purpose")
+
+    wire.owner.lost = lost  # type: ignore[method-assign]
+    wire.browser.close()
+    return Direct(wire.websocket)
+
+
+@pytest.mark.parametrize("directly", [False, True])
 def test_a_member_that_fails_is_no_harm_to_others(
-    hub: Hub, caplog: pytest.LogCaptureFixture, make_wire: Callable[..., Wire], failing: Any
+    hub: Hub, caplog: pytest.LogCaptureFixture, make_wire: Callable[..., Wire], directly: bool
 ) -> None:
+    failing = lose(make_wire()) if directly else Failing()
     listeners, wires = [Listener() for _ in range(10)], [make_wire() for _ in range(10)]
     for member in [*listeners, failing, *[Direct(each.websocket) for each in wires]]:
         hub.join(member, [b"a"])

@@ -9,18 +9,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.publication import Bundle, Publication, frames_of
-from ws4redis.websocket import write_to_all
+from ws4redis.websocket import send_to_all, write_to_all
 
 if TYPE_CHECKING:
     from ws4redis.hearing import OwnMessages
+    from ws4redis.loop.ring import Ring
     from ws4redis.loop.runtime import Runtime
     from ws4redis.protocol.deflate import Deflater
     from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("ws4redis")
 
-#: after so many members of a fan-out the others may run
-_PAUSE_EVERY = 256
+#: after so many members of a fan-out the others may run; what the runtime's ring takes
+PAUSE_EVERY = 256
+
+#: for fewer the call to the ring costs more than it saves
+_WORTH_A_RING = 32
 
 
 class Member(Protocol):
@@ -41,10 +45,12 @@ class Hub:
 
     Args:
         runtime: the kind of concurrency.
+        ring: sends to many at once; None where there is none.
     """
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, ring: Ring | None = None) -> None:
         self._runtime = runtime
+        self._ring = ring
         #: without a set around a member that is alone: most users have one window
         self._members: dict[bytes, Member | set[Member]] = {}
         #: publications times members
@@ -145,12 +151,22 @@ class Hub:
             self._tell(error)
 
     def _write(self, websockets: Sequence[WebSocket], frames: bytes) -> None:
+        if self._ring is not None and len(websockets) >= _WORTH_A_RING:
+            self._write_at_once(self._ring, websockets, frames)
+            return
         rest = iter(websockets)
         while True:
             try:
                 return write_to_all(rest, frames)
             except Exception as error:
                 # goes on with the next one
+                self._tell(error)
+
+    def _write_at_once(self, ring: Ring, websockets: Sequence[WebSocket], frames: bytes) -> None:
+        for websocket, result in send_to_all(ring, websockets, frames):
+            try:
+                websocket.sent(frames, result)
+            except Exception as error:
                 self._tell(error)
 
     def _tell(self, error: Exception) -> None:
@@ -160,14 +176,14 @@ class Hub:
 
 def _in_slices(members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterable[None]:
     """The first at once."""
-    if len(members) <= _PAUSE_EVERY:
+    if len(members) <= PAUSE_EVERY:
         give(members)
         return ()
     return _paused(members, give)
 
 
 def _paused(members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterator[None]:
-    for start in range(0, len(members), _PAUSE_EVERY):
+    for start in range(0, len(members), PAUSE_EVERY):
         if start:
             yield
-        give(members[start : start + _PAUSE_EVERY])
+        give(members[start : start + PAUSE_EVERY])

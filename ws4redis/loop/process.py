@@ -17,7 +17,7 @@ from ws4redis.channels import prefix
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
 from ws4redis.loop.connection import TURN_EVERY, Allowance, Connection, Heartbeat
-from ws4redis.loop.hub import Hub
+from ws4redis.loop.hub import PAUSE_EVERY, Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.roster import Roster
 from ws4redis.loop.runtime import Runtime
@@ -50,7 +50,8 @@ class LoopProcess:
             settings.WS4REDIS_MAX_MESSAGES_PER_SECOND, settings.WS4REDIS_MAX_BYTES_PER_SECOND
         )
         self.new_backlog = _backlogs()
-        self.hub = Hub(runtime)
+        self.ring = runtime.open_ring(PAUSE_EVERY) if settings.WS4REDIS_IO_URING else None
+        self.hub = Hub(runtime, self.ring)
         self.canary = Canary(prefix())
         self.hub.join(self.canary, [self.canary.channel])
         self.pubsub = PubSub(runtime, client, self.hub, self._resubscribed)
@@ -74,6 +75,7 @@ class LoopProcess:
             "websockets": len(self.connections),
             "channels": len(self.hub.channels) - 1,
             "deliveries": self.hub.deliveries,
+            "io_uring": self.ring is not None,
             "counts": dict(sorted(tally.items())),
         }
         return healthy, figures

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from ws4redis.loop.ring import Ring
 
 Result = TypeVar("Result")
 
@@ -31,6 +34,9 @@ class Runtime(Protocol):
     def watch_readable(self, descriptor: int) -> Watcher: ...
 
     def watch_writable(self, descriptor: int) -> Watcher: ...
+
+    def open_ring(self, size: int) -> Ring | None:
+        """Sends to so many sockets at once; None where the kernel does not allow it."""
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Run beside the caller, in a greenlet or thread of its own."""
