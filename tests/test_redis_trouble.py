@@ -217,7 +217,7 @@ class RemoteValkey(Valkey):
     def answers(self) -> bool:
         try:
             return bool(redis.Redis.from_url(self.url, socket_connect_timeout=1).ping())
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.TimeoutError):  # the wire may still be coming up
             return False
 
     def ip(self, arguments: str) -> None:

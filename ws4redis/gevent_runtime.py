@@ -49,6 +49,8 @@ def _let_waiters_look_again() -> None:
     def patiently(lock: LockType, blocking: bool = True, timeout: float = -1) -> bool:
         if not blocking:
             return acquire(lock, blocking, timeout)  # type: ignore[no-any-return]
+        if BoundedSemaphore.acquire(lock, False):  # as most are, and this is the short way to know
+            return True
         end = time.monotonic() + timeout if timeout >= 0 else float("inf")
         look_again = _LOOK_AGAIN_SECONDS
         while not acquire(lock, True, max(0, min(look_again, end - time.monotonic()))):
