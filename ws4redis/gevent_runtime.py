@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import gevent
 from gevent import monkey
@@ -19,8 +19,10 @@ from gevent.queue import LifoQueue
 from gevent.thread import LockType
 
 from ws4redis import settings
-from ws4redis.loop.ring import Ring
 from ws4redis.loop.runtime import Result, Watcher
+
+if TYPE_CHECKING:
+    from ws4redis.loop.ring import Ring
 
 _READ, _WRITE = 1, 2
 
@@ -116,8 +118,10 @@ class GeventRuntime:
 
     def open_ring(self, size: int) -> Ring | None:
         try:
+            from ws4redis.loop.ring import Ring  # Pythons that were built without libffi have no ctypes
+
             return Ring(size)
-        except OSError:
+        except (ImportError, OSError):
             return None
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import platform
 import socket
 import subprocess
@@ -112,11 +111,17 @@ code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step 
 program = ctypes.create_string_buffer(struct.pack("HP", len(steps), ctypes.addressof(code)))
 assert libc.prctl(38, 1, 0, 0, 0) == 0, "no_new_privs"
 assert libc.prctl(22, 2, program) == 0, "seccomp"
+"""
+
+WITHOUT_CTYPES = "import sys; sys.modules['_ctypes'] = None"
+
+OPEN = """
 from ws4redis.gevent_runtime import GeventRuntime
 print(GeventRuntime().open_ring(8))
 """
 
 
-def test_where_it_is_forbidden() -> None:
-    answer = subprocess.run([sys.executable, "-c", FORBIDDEN], capture_output=True, text=True, env={**os.environ})
+@pytest.mark.parametrize("obstacle", [FORBIDDEN, WITHOUT_CTYPES], ids=["forbidden", "without ctypes"])
+def test_where_there_is_none(obstacle: str) -> None:
+    answer = subprocess.run([sys.executable, "-c", obstacle + OPEN], capture_output=True, text=True)
     assert (answer.stdout, answer.stderr) == ("None\n", "")
