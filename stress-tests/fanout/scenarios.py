@@ -200,23 +200,19 @@ class Scenario(NamedTuple):
     settings: Mapping[str, str] = {}
 
 
+_PACED = Scenario(
+    "1,000 sockets, 50 messages a second",
+    fan_out,
+    CPU_EACH,
+    Plan(1000, 500, 50),
+    Plan(100, 50, 100),
+    others={"floor": None, "nchan": None, "channels": Plan(1000, 50, 5)},
+)
+
 SCENARIOS = {
-    "paced": Scenario(
-        "1,000 sockets, 50 messages a second",
-        fan_out,
-        CPU_EACH,
-        Plan(1000, 500, 50),
-        Plan(100, 50, 100),
-        others={"floor": None, "nchan": None, "channels": Plan(1000, 50, 5)},
-    ),
-    "paced-send": Scenario(
-        "the same without io_uring",
-        fan_out,
-        CPU_EACH,
-        Plan(1000, 500, 50),
-        Plan(100, 50, 100),
-        others={"floor": None},
-        settings={"WS4REDIS_IO_URING": "false"},
+    "paced": _PACED,
+    "paced-send": _PACED._replace(
+        title="the same without io_uring", others={"floor": None}, settings={"WS4REDIS_IO_URING": "false"}
     ),
     "burst": Scenario(
         "1,000 sockets, 1,000 messages at once",

@@ -73,8 +73,6 @@ class Ring:
         if sys.platform != "linux" or platform.machine() == "alpha":
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         self.size = size
-        #: where the next submission has its slot, and its completion
-        self._next = 0
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall
         self._syscall.argtypes, self._syscall.restype = (ctypes.c_long,) * 7, ctypes.c_long
         parameters = _Parameters(cq_entries=size, flags=_SETUP_CQSIZE | _SETUP_SUBMIT_ALL)
@@ -101,7 +99,8 @@ class Ring:
             Of those for which the kernel did not take all: the place in ``descriptors``, and how many bytes it took
             or, below 0, its errno.
         """
-        count, first = len(descriptors), self._next
+        # a submission's slot is its completion's
+        count, first = len(descriptors), self._queues[self._tail] % self.size
         until_the_end = self.size - first
         self._descriptors[first : first + count] = array("i", descriptors[:until_the_end])
         self._descriptors[: max(0, count - until_the_end)] = array("i", descriptors[until_the_end:])
@@ -121,7 +120,6 @@ class Ring:
         self._queues[self._tail] = (tail + count) & 0xFFFFFFFF
         taken: int = max(0, self._syscall(_IO_URING_ENTER, self._descriptor, count, count, _ENTER_GETEVENTS, 0, 0))
         self._queues[self._tail] = self._queues[self._head] = (tail + taken) & 0xFFFFFFFF
-        self._next = (tail + taken) % self.size
         return taken
 
     def _completed(self, column: memoryview[int], first: int, count: int) -> list[int]:
