@@ -96,11 +96,11 @@ def test_what_is_said_to_a_paused_websocket_waits(wire: Wire) -> None:
 
 def test_nothing_to_write_is_no_sign_of_life(wire: Wire) -> None:
     """Of a batch with a browser's own messages nothing is left: its heartbeat is due as before."""
-    wire.websocket.quiet = 3
+    wire.loop.ticks = 3
     wire.websocket.write(b"")
-    assert wire.websocket.quiet == 3
+    assert wire.websocket.written == 0
     wire.websocket.write(b"\x81\x00")
-    assert wire.websocket.quiet == 0
+    assert wire.websocket.written == 3
 
 
 def test_nothing_is_read_before_the_start() -> None:
@@ -439,13 +439,35 @@ def test_all_get_what_is_written_to_all(
     gone.browser.close()
     closing.websocket.close()
     for wire in wires:
-        wire.websocket.quiet = 5
+        wire.loop.ticks = 5
     write(request, [wire.websocket for wire in wires], serialize(Opcode.TEXT, text.encode()))
     assert gone.is_over
     assert slow.websocket.outbox, "nothing had to wait: the test is none"
-    assert [wire.websocket.quiet for wire in (fine, closing, slow, last)] == [0, 5, 0, 0]
+    assert [wire.websocket.written for wire in (fine, closing, slow, last)] == [5, 0, 5, 5]
     assert [wire.frames() for wire in (fine, slow, last)] == [[(1, text.encode())]] * 3
     assert closing.frames() == [close_payload(1000)]
+
+
+# what happens: the owner is told that it closes so many times, and that it is over so many
+ENDINGS: dict[str, tuple[Callable[[Wire], object], int, int]] = {
+    "nothing": (lambda wire: wire.say(frame(TEXT, b"hi")), 0, 0),
+    "the browser closes": (lambda wire: wire.say(close_frame(1000)), 1, 1),
+    "we close": (lambda wire: wire.websocket.close(1001), 1, 0),
+    "we close twice": (lambda wire: (wire.websocket.close(), wire.websocket.close()), 1, 0),
+    "both close": (lambda wire: (wire.websocket.close(), wire.say(close_frame(1000))), 1, 1),
+    "the browser errs": (lambda wire: wire.say(b"\xff\xff"), 1, 0),
+    "the browser is too slow": (lambda wire: [wire.websocket.write(b"x" * 300_000) for _ in range(3)], 1, 0),
+    "the browser is gone": (lambda wire: (wire.browser.close(), wire.run()), 0, 1),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_owner_is_told_of_the_end_once(narrow: Callable[..., Wire], ending: str) -> None:
+    end, closings, losses = ENDINGS[ending]
+    wire = narrow(outbox_size=400_000)
+    end(wire)
+    assert (wire.owner.closings, wire.owner.losses) == (closings, losses)
+    assert wire.websocket.open == (ending == "nothing")
 
 
 def test_the_browser_goes_while_something_waits(narrow: Callable[..., Wire]) -> None:

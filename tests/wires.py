@@ -40,6 +40,7 @@ class Loop:
 
     def __init__(self) -> None:
         self.watchers: list[Watcher] = []
+        self.ticks = 0
 
     def watch_readable(self, descriptor: int) -> Watcher:
         return self._watch(descriptor, select.POLLIN)
@@ -66,13 +67,16 @@ class Loop:
 class Owner:
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
-        self.losses = 0
+        self.losses = self.closings = 0
         #: its messages are being handled
         self.busy = False
         self.then: Callable[[], object] = lambda: None
 
     def drained(self) -> None:
         pass
+
+    def closing(self) -> None:
+        self.closings += 1
 
     def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
         assert not self.losses, "nothing follows after lost()"

@@ -108,6 +108,7 @@ class GeventRuntime:
 
     def __init__(self) -> None:
         self.lock = nullcontext()
+        self.ticks = 0
         self._threads: ThreadPool | None = None
 
     def watch_readable(self, descriptor: int) -> Watcher:

@@ -25,6 +25,7 @@ class ThreadRuntime:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.ticks = 0
         self._selector: _Selector | None = None
 
     def watch_readable(self, descriptor: int) -> Watcher:

@@ -63,6 +63,9 @@ class Owner(Protocol):
     def drained(self) -> None:
         """All that waited is on its way."""
 
+    def closing(self) -> None:
+        """The closing handshake has begun, by either side; ``lost()`` follows if the browser does its part."""
+
     def lost(self) -> None:
         """The descriptor is closed; nothing follows."""
 
@@ -91,7 +94,7 @@ class WebSocket:
         "deflater",
         "open",
         "outbox",
-        "quiet",
+        "written",
     )
 
     def __init__(
@@ -115,8 +118,8 @@ class WebSocket:
         self.closed = False
         #: compresses what is sent, where the browser has agreed
         self.deflater: Deflater | None = None
-        #: ticks since anything was written, counted by the owner
-        self.quiet = 0
+        #: the tick in which something was written last
+        self.written = runtime.ticks
 
     @property
     def close_code(self) -> int | None:
@@ -158,7 +161,7 @@ class WebSocket:
         """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
         if not data or not self.open:
             return
-        self.quiet = 0
+        self.written = self._runtime.ticks
         self._transmit(data)
 
     def sent(self, data: bytes, result: int) -> None:
@@ -258,11 +261,16 @@ class WebSocket:
     def _answer(self) -> None:
         """Send what the protocol has to say: pongs, pings, closes."""
         self._postponed = False
-        if self._protocol.state is not State.OPEN:
-            self.open = False
+        if self.open and self._protocol.state is not State.OPEN:
+            self._leave_open()
         if output := self._protocol.data_to_send():
             self._transmit(output)
         self._finish()
+
+    def _leave_open(self) -> None:
+        self.open = False
+        if self._owner is not None:
+            self._owner.closing()
 
     def _finish(self) -> None:
         """Close the connection once all is said (RFC 6455, section 7.1.1: the server first)."""
@@ -314,7 +322,7 @@ class WebSocket:
             outbox.put(data, sent)
         except OutboxFull:
             if self.open:
-                self.open = False
+                self._leave_open()
                 self._protocol.close(CloseCode.TRY_AGAIN_LATER, "too slow")
                 data = self._protocol.data_to_send()
             # else it is the close frame itself that found no room
@@ -327,7 +335,7 @@ def write_to_all(websockets: Iterable[WebSocket], data: bytes) -> None:
     for websocket in websockets:
         if not websocket.open:
             continue
-        websocket.quiet = 0
+        websocket.written = websocket._runtime.ticks
         try:
             sent = websocket._socket.send(data, _SEND_FLAGS)
         except OSError as error:
@@ -341,6 +349,6 @@ def send_to_all(ring: Ring, websockets: Sequence[WebSocket], data: bytes) -> Seq
     """What ``write_to_all()`` does, in one call to the kernel; of those that have not got all, ``sent()`` must know."""
     ready = [each for each in websockets if each.open]
     for websocket in ready:
-        websocket.quiet = 0
+        websocket.written = websocket._runtime.ticks
     rest = ring.send_to_all([each._socket.fileno() for each in ready], data)
     return [(ready[place], result) for place, result in rest]

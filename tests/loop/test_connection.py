@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ws4redis.hearing import OwnMessages
-from ws4redis.loop.connection import TURN_EVERY, Allowance, Connection, Heartbeat
+from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import Hub
 from ws4redis.loop.roster import Roster
 from ws4redis.loop.seats import Seats
@@ -21,7 +21,7 @@ class Wire:
     """Stands for the websocket; remembers what it is told."""
 
     def __init__(self) -> None:
-        self.open, self.closed, self.told, self.quiet = True, False, [], 0
+        self.open, self.closed, self.told, self.written = True, False, [], 0
 
     close_code, close_reason, deflater = 1000, "", None
     #: something waits there, and it takes so many bytes
@@ -31,10 +31,11 @@ class Wire:
         return size <= self.room
 
     def start(self, owner: Any) -> None:
+        self.owner = owner
         self.told.append("start")
 
     def write(self, data: bytes) -> None:
-        self.quiet = 0
+        self.written = self.owner._loop.ticks
         self.room -= len(data)
         if data:
             self.told.append(data)
@@ -45,10 +46,12 @@ class Wire:
     def close(self, code: int, reason: str = "") -> None:
         self.open = False
         self.told.append(int(code))
+        self.owner.closing()
 
     def abort(self) -> None:
-        self.closed = True
+        self.open, self.closed = False, True
         self.told.append("abort")
+        self.owner.lost()
 
     def pause(self) -> None:
         self.told.append("pause")
@@ -65,7 +68,7 @@ class Process:
         self.lock = nullcontext()
         self.patience, self.ticks, self.new_backlog = 5, 0, None
         self.allowance, self.seats = Allowance.per_second(None, None), Seats()
-        self.connections = Roster(1)
+        self.connections = Roster(FURTHEST_TURN)
         self.runtime = self.pubsub = self
         self.hub = Hub(self)  # type: ignore[arg-type]
         self.spawned: list[Any] = []
@@ -129,54 +132,96 @@ def connection(heartbeat: str | None = None, page: Page | None = None) -> tuple[
     return made, wire, process
 
 
-def ticks(made: Connection, wire: Wire, count: int, period: int = 1) -> list[tuple[int, Any]]:
+def ticks(process: Process, wire: Wire, count: int) -> list[tuple[int, Any]]:
     """What the websocket is told in so many seconds of silence, and when."""
     wire.told.clear()
     told = []
-    for second in range(period, count + 1, period):
-        if wire.closed:
-            break
-        made.tick(period)
+    for second in range(1, count + 1):
+        process.ticks += 1
+        for each in process.connections.take(process.ticks, 10):
+            each.take_turn()
         told += [(second, each) for each in wire.told]
         wire.told.clear()
     return told
 
 
 def test_silence() -> None:
-    for period in (1, TURN_EVERY):
-        made, wire, _ = connection()
-        assert ticks(made, wire, 80, period) == [(25, "ping"), (50, "ping"), (60, 1001), (70, "abort")]
+    _, wire, process = connection()
+    assert ticks(process, wire, 80) == [(25, "ping"), (50, "ping"), (60, 1001), (70, "abort")]
+    assert not process.connections
 
 
 def test_silence_begins_among_the_newcomers() -> None:
-    made, wire, process = connection()
-    assert ticks(made, wire, 3) == []
-    process.asked and process.asked[0]([])
-    assert ticks(made, wire, 80, TURN_EVERY) == [(25, "ping"), (50, "ping"), (60, 1001), (70, "abort")]
+    _, wire, process = connection(page=Page((b"c",)))
+    assert ticks(process, wire, 3) == []
+    process.asked[0]([None])
+    assert ticks(process, wire, 77) == [(22, "ping"), (47, "ping"), (57, 1001), (67, "abort")]
 
 
 def test_a_sign_of_life_begins_anew() -> None:
-    made, wire, _ = connection()
-    ticks(made, wire, 59)
+    made, wire, process = connection()
+    ticks(process, wire, 59)
     made.received([], 1, 1)
-    assert ticks(made, wire, 30) == [(25, "ping")]
+    assert ticks(process, wire, 80) == [(25, "ping"), (50, "ping"), (60, 1001), (70, "abort")]
+
+
+def test_who_is_alive_is_seldom_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand that are idle cost little."""
+    made, wire, process = connection()
+    looks = []
+    monkeypatch.setattr(
+        Connection, "take_turn", lambda one, turn=Connection.take_turn: (looks.append(process.ticks), turn(one))
+    )
+    for _ in range(100):
+        for _, told in ticks(process, wire, 1):
+            assert told == "ping"
+            made.received([], 1, 1)
+    assert looks == [1, 25, 50, 75, 100]
 
 
 def test_heartbeats_when_idle() -> None:
-    made, wire, _ = connection(heartbeat="beat")
-    assert ticks(made, wire, 9) == [(3, b"\x81\x04beat"), (6, b"\x81\x04beat"), (9, b"\x81\x04beat")]
+    _, wire, process = connection(heartbeat="beat")
+    assert ticks(process, wire, 9) == [(3, b"\x81\x04beat"), (6, b"\x81\x04beat"), (9, b"\x81\x04beat")]
 
 
 def test_no_heartbeat_while_there_are_messages() -> None:
-    made, wire, _ = connection(heartbeat="beat")
-    for _ in range(3):
-        assert ticks(made, wire, 2) == []
+    made, wire, process = connection(heartbeat="beat")
+    for _ in range(12):
+        assert ticks(process, wire, 2) == []
         wire.write(b"something")
+    made.received([], 1, 1)
+    assert ticks(process, wire, 4) == [(3, b"\x81\x04beat")]
+
+
+def test_silence_with_heartbeats() -> None:
+    """They are no sign of the browser's life."""
+    _, wire, process = connection(heartbeat="beat")
+    told = [(second, each) for second, each in ticks(process, wire, 80) if each != b"\x81\x04beat"]
+    assert told == [(25, "ping"), (50, "ping"), (60, 1001), (70, "abort")]
+
+
+@pytest.mark.parametrize("seconds", [1, 10, 24, 25, 26, 59])
+@pytest.mark.parametrize("heartbeat", [None, "beat"])
+def test_a_browser_that_does_not_finish_closing(heartbeat: str | None, seconds: int) -> None:
+    """Whoever began it, and whenever; it is given ten seconds."""
+    _, wire, process = connection(heartbeat)
+    ticks(process, wire, seconds)
+    wire.close(1000)
+    assert ticks(process, wire, 80) == [(10, "abort")]
+    assert not process.connections
+
+
+@pytest.mark.parametrize("act", ["write", "ping"])
+def test_a_turn_shows_that_nobody_is_there(monkeypatch: pytest.MonkeyPatch, act: str) -> None:
+    _, wire, process = connection("beat")
+    monkeypatch.setattr(wire, act, lambda *_args: wire.abort())
+    assert [told for _, told in ticks(process, wire, 80)].count("abort") == 1
+    assert not process.connections
 
 
 def test_redis_does_not_answer() -> None:
-    made, wire, process = connection(page=Page((b"c",)))
-    told = ticks(made, wire, 8)
+    _, wire, process = connection(page=Page((b"c",)))
+    told = ticks(process, wire, 8)
     assert [second for second, _ in told] == [6, 6]
     assert told[0][1].startswith(b"HTTP/1.1 503 ") and told[1][1] == "abort"
     assert process.asked == []
@@ -252,6 +297,8 @@ def test_a_browser_that_is_gone_before_it_is_answered_leaves_nothing(channels: t
 class Watchers:
     """A loop in which nothing ever is ready."""
 
+    ticks = 0
+
     def watch_readable(self, descriptor: int) -> Watchers:
         return self
 
@@ -275,9 +322,9 @@ def test_what_is_held_over_a_loss_is_older_than_what_is_fetched_then() -> None:
 def test_a_browser_is_not_dead_while_its_messages_are_handled() -> None:
     made, wire, process = connection()
     made.received(["slow"], 1, 1)
-    assert ticks(made, wire, 100) == []
+    assert ticks(process, wire, 100) == []
     process.run_spawned()
-    assert ticks(made, wire, 30) == [(25, "ping")]
+    assert ticks(process, wire, 30) == [(25, "ping")]
 
 
 # messages and bytes per second, what is sent at which second, whether it is too much

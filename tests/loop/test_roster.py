@@ -6,45 +6,62 @@ from ws4redis.loop.roster import Roster
 
 
 class Connection:
-    def __init__(self, name: str, connected: bool = True) -> None:
-        self.name, self.connected = name, connected
+    def __init__(self, name: str = "") -> None:
+        self.name, self.turn = name, 0
 
     def __repr__(self) -> str:
         return self.name
 
 
-@pytest.mark.parametrize("period", [1, 5])
-def test_each_has_a_turn_in_each_period_and_is_told_the_time(period: int) -> None:
-    roster = Roster(period)
-    everybody = [Connection(str(number)) for number in range(20)]
-    seconds = dict.fromkeys(everybody, 0)
-    for second in range(100):
-        if second < 20:
-            roster.add(everybody[second])  # type: ignore[arg-type]
-        for each, since in roster.turns(second):
-            seconds[each] += since  # type: ignore[index]
-    for number, each in enumerate(everybody):
-        assert 100 - number - period < seconds[each] <= 100 - number, each
-    assert len(roster) == 20
-    assert set(roster) == set(everybody)
+def turns(roster: Roster, ticks: range) -> list[int]:
+    """In which of these somebody has a turn."""
+    return [tick for tick in ticks if roster.take(tick, 10)]
 
 
-def test_newcomers_have_a_turn_in_each_second() -> None:
-    roster = Roster(5)
-    waiting = Connection("waiting", connected=False)
-    roster.add(waiting)  # type: ignore[arg-type]
-    assert [roster.turns(second) for second in range(3)] == [[(waiting, 1)]] * 3
-    waiting.connected = True
-    assert [roster.turns(second) for second in range(3, 9)] == [[(waiting, 1)], [], [], [], [], [(waiting, 5)]]
-
-
-@pytest.mark.parametrize("seconds", range(7))
-def test_who_has_left_has_no_turn(seconds: int) -> None:
-    roster = Roster(5)
-    gone = Connection("gone")
-    roster.add(gone)  # type: ignore[arg-type]
-    for second in range(seconds):
-        roster.turns(second)
-    roster.discard(gone)  # type: ignore[arg-type]
+@pytest.mark.parametrize("now", [0, 3, 4, 7, 1000])
+@pytest.mark.parametrize("wait", [1, 2, 5])
+def test_each_has_its_turn_once(now: int, wait: int) -> None:
+    roster, one = Roster(5), Connection()
+    roster.put(one, now + wait)  # type: ignore[arg-type]
+    assert (list(roster), len(roster)) == ([one], 1)
+    assert turns(roster, range(now + 1, now + 30)) == [now + wait]
     assert (list(roster), len(roster)) == ([], 0)
-    assert [roster.turns(second) for second in range(seconds, seconds + 10)] == [[]] * 10
+
+
+@pytest.mark.parametrize("first", range(1, 6))
+@pytest.mark.parametrize("then", range(1, 6))
+def test_the_last_word_counts(first: int, then: int) -> None:
+    roster, one = Roster(5), Connection()
+    roster.put(one, first)  # type: ignore[arg-type]
+    roster.put(one, then)  # type: ignore[arg-type]
+    assert len(roster) == 1
+    assert turns(roster, range(1, 20)) == [then]
+
+
+@pytest.mark.parametrize("wait", range(1, 6))
+def test_who_has_left_has_no_turn(wait: int) -> None:
+    roster, one = Roster(5), Connection()
+    roster.put(one, wait)  # type: ignore[arg-type]
+    roster.discard(one)  # type: ignore[arg-type]
+    roster.discard(one)  # type: ignore[arg-type]
+    assert (list(roster), len(roster)) == ([], 0)
+    assert turns(roster, range(1, 20)) == []
+
+
+def test_many_have_their_turns_bit_by_bit() -> None:
+    """Who leaves between two bits has none, who is put off has it later."""
+    roster, everybody = Roster(5), [Connection(str(number)) for number in range(25)]
+    for each in everybody:
+        roster.put(each, 2)  # type: ignore[arg-type]
+    first = roster.take(2, 10)
+    gone, put_off, *rest = [each for each in everybody if each not in first]
+    roster.discard(gone)  # type: ignore[arg-type]
+    roster.put(put_off, 4)  # type: ignore[arg-type]
+    for each in first:
+        roster.put(each, 7)
+    seconds = [*roster.take(2, 10), *roster.take(2, 10)]
+    assert sorted(map(str, seconds)) == sorted(map(str, rest))
+    assert roster.take(2, 10) == []
+    assert roster.take(4, 10) == [put_off]
+    assert sorted(map(str, roster.take(7, 10))) == sorted(map(str, first))
+    assert len(roster) == 0

@@ -20,12 +20,9 @@ logger = logging.getLogger("django.request")
 
 # all in ticks of the loop, a second each
 _HEARTBEAT_AFTER = 3
-_PING_EVERY = 25
+_PING_EVERY = FURTHEST_TURN = 25
 _DEAD_AFTER = 60
 _CLOSING_AT_MOST = 10
-
-#: between two turns of a connection, where there is no heartbeat to be sent in time
-TURN_EVERY = 5
 
 #: over which the rate of what a browser sends is taken
 WINDOW_TICKS = 10
@@ -65,8 +62,6 @@ class Loop(Shared, Protocol):
     connections: Roster
     heartbeat: Heartbeat | None
     allowance: Allowance
-    #: since its start
-    ticks: int
     seats: Seats
     #: ticks that a browser waits for Redis before it is refused
     patience: float
@@ -82,14 +77,14 @@ class Connection:
     __slots__ = (
         "_busy",
         "_bytes",
-        "_closing_for",
         "_frames",
         "_inbox",
         "_listener",
         "_loop",
-        "_silent",
+        "_seen",
         "_view",
         "_window",
+        "turn",
         "websocket",
     )
 
@@ -106,12 +101,14 @@ class Connection:
         self._busy = False
         #: what it has sent in the current window, and which that is
         self._frames = self._bytes = self._window = 0
-        #: ticks since the browser gave a sign of life, since closing began
-        self._silent = self._closing_for = 0
+        #: the tick in which the browser gave its last sign of life
+        self._seen = loop.runtime.ticks
+        #: kept by the roster
+        self.turn = 0
 
     def open(self) -> None:
         with self._loop.runtime.lock:
-            self._loop.connections.add(self)
+            self._turn_in(1)
             self.websocket.start(self)
             self._listener.start()
 
@@ -127,7 +124,7 @@ class Connection:
     def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
         if not self.websocket.open:
             return False
-        self._silent = 0
+        self._seen = self._loop.runtime.ticks
         if self._exceeds_allowance(frames, size):
             self.close(CloseCode.POLICY_VIOLATION, "too much at once")
             return False
@@ -147,7 +144,7 @@ class Connection:
         return self._busy
 
     def _exceeds_allowance(self, frames: int, size: int) -> bool:
-        window = self._loop.ticks // WINDOW_TICKS
+        window = self._loop.runtime.ticks // WINDOW_TICKS
         if window != self._window:
             self._window = window
             self._frames = self._bytes = 0
@@ -185,6 +182,7 @@ class Connection:
     def _rest(self) -> None:
         """No message is being handled any more."""
         self._busy = False
+        self._seen = self._loop.runtime.ticks
         if self.websocket.closed:
             self._loop.runtime.spawn(self._say_goodbye)
         else:
@@ -207,6 +205,9 @@ class Connection:
     def drained(self) -> None:
         self._listener.drained()
 
+    def closing(self) -> None:
+        self._turn_in(_CLOSING_AT_MOST)
+
     def lost(self) -> None:
         self._listener.leave()
         self._loop.seats.give_back(self._view.seats)
@@ -226,23 +227,40 @@ class Connection:
 
     # time
 
-    def tick(self, seconds: int) -> None:
-        """So many seconds have gone by since the last time."""
-        # while its messages are handled, the browser is not read
-        self._silent = 0 if self._busy else self._silent + seconds
-        websocket = self.websocket
-        websocket.quiet += seconds
-        if not websocket.open:
-            self._closing_for += seconds
-            if self._closing_for >= _CLOSING_AT_MOST:
-                websocket.abort()
-        elif not self._listener.connected:
-            if self._silent > self._loop.patience:
+    def take_turn(self) -> None:
+        """Look at the clock, and say when the next look is due."""
+        if not self.websocket.open:
+            self.websocket.abort()
+            return
+        now = self._loop.runtime.ticks
+        if self._busy:  # while its messages are handled, the browser is not read
+            self._seen = now
+        silent = now - self._seen
+        if not self.connected:
+            if silent > self._loop.patience:
                 self.close(CloseCode.TRY_AGAIN_LATER)
-        elif self._silent >= _DEAD_AFTER:
+            else:
+                self._turn_in(1)
+        elif silent >= _DEAD_AFTER:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
         else:
-            if self._silent % _PING_EVERY < seconds <= self._silent:
-                websocket.ping()
-            if websocket.quiet >= _HEARTBEAT_AFTER and self._loop.heartbeat is not None:
-                websocket.write(self._loop.heartbeat.frame)
+            due = self._ask_for_life(silent)
+            if self._loop.heartbeat is not None:
+                due = min(due, self._give_life(self._loop.heartbeat, now))
+            if self.websocket.open:  # it may have shown that nobody is there
+                self._turn_in(due)
+
+    def _ask_for_life(self, silent: int) -> int:
+        """Returns in how many ticks the silence is to be looked at again."""
+        if silent and silent % _PING_EVERY == 0:
+            self.websocket.ping()
+        return min(_PING_EVERY - silent % _PING_EVERY, _DEAD_AFTER - silent)
+
+    def _give_life(self, heartbeat: Heartbeat, now: int) -> int:
+        """Returns in how many ticks the next heartbeat is due, if nothing else is written before."""
+        if now - self.websocket.written >= _HEARTBEAT_AFTER:
+            self.websocket.write(heartbeat.frame)
+        return self.websocket.written + _HEARTBEAT_AFTER - now
+
+    def _turn_in(self, ticks: int) -> None:
+        self._loop.connections.put(self, self._loop.runtime.ticks + ticks)

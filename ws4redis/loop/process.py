@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import random, sample
 from typing import Any
@@ -16,7 +16,7 @@ from ws4redis import settings
 from ws4redis.channels import prefix
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
-from ws4redis.loop.connection import TURN_EVERY, Allowance, Connection, Heartbeat
+from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Heartbeat
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.roster import Roster
@@ -43,9 +43,8 @@ class LoopProcess:
         self.heartbeat = Heartbeat(settings.WS4REDIS_HEARTBEAT) if settings.WS4REDIS_HEARTBEAT else None
         #: ticks that a browser waits for Redis before it is refused
         self.patience = settings.WS4REDIS_TIMEOUT
-        self.connections = Roster(1 if self.heartbeat else TURN_EVERY)
+        self.connections = Roster(FURTHEST_TURN)
         self.seats = Seats()
-        self.ticks = 0
         self.allowance = Allowance.per_second(
             settings.WS4REDIS_MAX_MESSAGES_PER_SECOND, settings.WS4REDIS_MAX_BYTES_PER_SECOND
         )
@@ -103,23 +102,24 @@ class LoopProcess:
     def _tick(self) -> None:
         while True:
             self.runtime.sleep(_TICK_SECONDS)
-            self.ticks += 1
+            self.runtime.ticks += 1
             with self.runtime.lock:
                 self.canary.tick(self.pubsub)
-                turns = self.connections.turns(self.ticks)
-            self._take_turns(turns)
-
-    def _take_turns(self, turns: Sequence[tuple[Connection, int]]) -> None:
-        for start in range(0, len(turns), _PAUSE_EVERY):
-            if start:
+            while self._some_have_taken_turns():
                 self.runtime.sleep(0)
-            with self.runtime.lock:
-                for connection, seconds in turns[start : start + _PAUSE_EVERY]:
-                    try:
-                        connection.tick(seconds)
-                    except Exception as error:
-                        tell = partial(logger.error, "a connection's second failed", exc_info=error)
-                        self.runtime.spawn(tell)
+
+    def _some_have_taken_turns(self) -> bool:
+        """False where it is nobody's turn any more."""
+        with self.runtime.lock:
+            connections = self.connections.take(self.runtime.ticks, _PAUSE_EVERY)
+            for connection in connections:
+                try:
+                    connection.take_turn()
+                except Exception as error:
+                    self.connections.put(connection, self.runtime.ticks + 1)
+                    tell = partial(logger.error, "a connection's turn failed", exc_info=error)
+                    self.runtime.spawn(tell)
+        return bool(connections)
 
 
 def _backlogs() -> Callable[[], Backlog] | None:

@@ -11,39 +11,37 @@ if TYPE_CHECKING:
 
 
 class Roster:
-    """A set of connections in parts, one for each second of a period.
+    """A set of connections in a timing wheel, with a part for each tick (Varghese and Lauck, 1987).
 
-    Ten thousand that are idle cost nothing but the looks at them, so these are as few as can be.
+    Ten thousand that are idle cost nothing but the looks at them, so each says when the next one is worth it.
 
     Args:
-        period: seconds between two turns of a connection.
+        furthest: in how many ticks a turn may be.
     """
 
-    def __init__(self, period: int) -> None:
-        self._period = period
-        #: not yet connected, and impatient: they have a turn in each second
-        self._newcomers: set[Connection] = set()
-        self._parts: list[set[Connection]] = [set() for _ in range(period)]
+    def __init__(self, furthest: int) -> None:
+        self._parts: list[set[Connection]] = [set() for _ in range(furthest + 1)]
 
     def __len__(self) -> int:
-        return len(self._newcomers) + sum(map(len, self._parts))
+        return sum(map(len, self._parts))
 
     def __iter__(self) -> Iterator[Connection]:
-        return chain(self._newcomers, *self._parts)
+        return chain(*self._parts)
 
-    def add(self, connection: Connection) -> None:
-        self._newcomers.add(connection)
+    def put(self, connection: Connection, tick: int) -> None:
+        """Its next turn is then, and not when it was to be before."""
+        self.discard(connection)
+        connection.turn = tick % len(self._parts)
+        self._parts[connection.turn].add(connection)
 
     def discard(self, connection: Connection) -> None:
-        self._newcomers.discard(connection)
-        for part in self._parts:
-            part.discard(connection)
+        self._parts[connection.turn].discard(connection)
 
-    def turns(self, second: int) -> list[tuple[Connection, int]]:
-        """Whose turn it is, each with the seconds since the last one."""
-        part = self._parts[second % self._period]
-        turns = [(each, 1) for each in self._newcomers] + [(each, self._period) for each in part]
-        connected = {each for each in self._newcomers if each.connected}
-        self._newcomers -= connected
-        part |= connected
-        return turns
+    def take(self, tick: int, most: int) -> list[Connection]:
+        """Some of those whose turn it is; whoever does not leave must be put again."""
+        place = tick % len(self._parts)
+        part = self._parts[place]
+        if len(part) <= most:
+            self._parts[place] = set()  # for one that was large keeps its memory
+            return [*part]
+        return [part.pop() for _ in range(most)]

@@ -24,6 +24,9 @@ class Watcher(Protocol):
 
 
 class Runtime(Protocol):
+    #: seconds, counted by the loop's process: the time for what need not know it exactly
+    ticks: int
+
     @property
     def lock(self) -> AbstractContextManager[Any]:
         """Held, and never while waiting, by whoever changes what the loop knows; its callbacks are called under it.
