@@ -1,8 +1,9 @@
 """What compression costs and saves: uWSGI's CPU, memory and bytes, with permessage-deflate and without, in one run.
 
-    python stress-tests/deflate.py [--sockets 300] [--repeat 3]
+    python stress-tests/deflate.py [--sockets 300] [--messages 100] [--repeat 3]
 
-Each line is the median of several rounds, in which the settings take turns. A ratio is to the same without compression.
+Each line is the median of several rounds, in which the settings take turns; the memory is measured once, first. A ratio
+is to the same without compression.
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ def read_to_the_end(browser: socket.socket, end: bytes, counts: list[int]) -> No
     counts.append(received)
 
 
-def deliveries(site: Website, sockets: int, size: int) -> Cost:
+def deliveries(site: Website, sockets: int, count: int, size: int) -> Cost:
     """CPU and bytes for one message to one browser."""
-    messages = [text(size, seed) for seed in range(100)]
+    messages = [text(size, seed) for seed in range(count)]
     site._redis.delete("broadcast:stress")
     browsers = [connect(site, "subscribe-broadcast") for _ in range(sockets)]
     counts: list[int] = []
@@ -98,9 +99,9 @@ def deliveries(site: Website, sockets: int, size: int) -> Cost:
     return Cost(used / sockets / len(messages) * 1e6, counts[0] / len(messages))
 
 
-def inbound(site: Website, size: int, compressed: bool) -> Cost:
+def inbound(site: Website, count: int, size: int, compressed: bool) -> Cost:
     """CPU and bytes for one message of a browser, which is published."""
-    message, count = text(size, 1), 2000
+    message = text(size, 1)
     compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
     payload = (compressor.compress(message) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4] if compressed else message
     length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
@@ -119,7 +120,7 @@ def inbound(site: Website, size: int, compressed: bool) -> Cost:
 
 
 def memory(site: Website, sockets: int) -> Cost:
-    """Bytes of memory for one browser that has heard and said something."""
+    """Bytes of memory for one browser that has heard something."""
     before = sum(map(processes.memory_bytes, site.pids()))
     browsers = [connect(site, "subscribe-broadcast") for _ in range(sockets)]
     counts: list[int] = []
@@ -143,6 +144,7 @@ def cpu(site: Website) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sockets", type=int, default=300)
+    parser.add_argument("--messages", type=int, default=100, help="to each browser; one browser says 20 times as many")
     parser.add_argument("--repeat", type=int, default=3)
     options = parser.parse_args()
     measured: dict[tuple[str, str], list[Cost]] = {}
@@ -153,12 +155,15 @@ def main() -> None:
             site = Website(valkey)
             site.settings["WS4REDIS_DEFLATE"] = json.dumps(setting)
             sites[name] = stack.enter_context(running(site))
+        for name, site in sites.items():  # once, while there is no memory that others have left
+            measured["memory of a browser", name] = [memory(site, 4 * options.sockets)]
+            _wait_until_idle(site)
         for _ in range(options.repeat):
-            for what, measure in _scenarios(options.sockets).items():
+            for what, measure in _scenarios(options.sockets, options.messages).items():
                 for name, site in sites.items():
                     print(f"{what}, {name}", file=sys.stderr)
                     measured.setdefault((what, name), []).append(measure(site, name))
-                    wait_for(lambda site=site: _idle(site), "the browsers have left")
+                    _wait_until_idle(site)
     for (what, name), costs in measured.items():
         middle = Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
         base = Cost(*(statistics.median(column) for column in zip(*measured[what, "off"], strict=True)))
@@ -168,17 +173,18 @@ def main() -> None:
         print(f"{what:32} {name:14} {'  '.join(figures)}")
 
 
-def _scenarios(sockets: int) -> dict[str, Callable[[Website, str], Cost]]:
+def _scenarios(sockets: int, messages: int) -> dict[str, Callable[[Website, str], Cost]]:
     found: dict[str, Callable[[Website, str], Cost]] = {}
     for size in SIZES:
-        found[f"delivery of {size} bytes"] = lambda site, name, size=size: deliveries(site, sockets, size)
-        found[f"browser's {size} bytes"] = lambda site, name, size=size: inbound(site, size, name != "off")
-    found["memory of a browser"] = lambda site, name: memory(site, 4 * sockets)
+        found[f"delivery of {size} bytes"] = lambda site, name, size=size: deliveries(site, sockets, messages, size)
+        found[f"browser's {size} bytes"] = lambda site, name, size=size: inbound(
+            site, 20 * messages, size, name != "off"
+        )
     return found
 
 
-def _idle(site: Website) -> bool:
-    return sum(map(processes.descriptors, site.pids())) < 150
+def _wait_until_idle(site: Website) -> None:
+    wait_for(lambda: sum(map(processes.descriptors, site.pids())) < 150, "the browsers have left")
 
 
 if __name__ == "__main__":

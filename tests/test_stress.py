@@ -445,3 +445,17 @@ def test_scripts_that_print_a_ratio(script: str, little: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"(?m)^ratio +\d+\.\d\d$", done.stdout)
+
+
+def test_what_compression_saves() -> None:
+    """The bytes, which are no matter of the machine."""
+    script = str(ROOT / "stress-tests" / "deflate.py")
+    little = ["--sockets", "5", "--messages", "5", "--repeat", "1"]
+    done = subprocess.run([sys.executable, script, *little], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    ratios = re.findall(r"(?m)^(\w+).* (\d+) bytes  +(off|on|with contexts) .* bytes \((\d\.\d\d) x\)$", done.stdout)
+    assert len(ratios) == 18, done.stdout
+    for what, size, setting, ratio in ratios:
+        # browsers that may compress, do; the server does not for so little
+        compressed = setting != "off" and (what == "browser" or int(size) > 512)
+        assert (float(ratio) < 0.5) == compressed, (what, size, setting, ratio)
