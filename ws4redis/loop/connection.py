@@ -20,9 +20,11 @@ logger = logging.getLogger("django.request")
 
 # all in ticks of the loop, a second each
 _HEARTBEAT_AFTER = 3
-_PING_EVERY = FURTHEST_TURN = 25
+_PING_EVERY = 25
 _DEAD_AFTER = 60
 _CLOSING_AT_MOST = 10
+
+FURTHEST_TURN = max(_HEARTBEAT_AFTER, _PING_EVERY, _CLOSING_AT_MOST)
 
 #: over which the rate of what a browser sends is taken
 WINDOW_TICKS = 10
@@ -233,9 +235,8 @@ class Connection:
             self.websocket.abort()
             return
         now = self._loop.runtime.ticks
-        if self._busy:  # while its messages are handled, the browser is not read
-            self._seen = now
-        silent = now - self._seen
+        # while its messages are handled, the browser is not read
+        silent = 0 if self._busy else now - self._seen
         if not self.connected:
             if silent > self._loop.patience:
                 self.close(CloseCode.TRY_AGAIN_LATER)
