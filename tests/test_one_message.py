@@ -18,6 +18,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from tests.servers import ROOT, Server, Valkey, free_port
+from ws4redis.protocol.frames import message_frame
 
 FOLDER = ROOT / "stress-tests"
 KINDS = {"greenlets": "test_uwsgi_gevent.py", "threads": "test_uwsgi_threads.py"}
@@ -96,9 +97,8 @@ def server_that_sends(times: int) -> Iterator[str]:
         with suppress(ConnectionClosed):
             for message in connection:
                 for each in list(listening):
-                    with suppress(ConnectionClosed):  # one that leaves at the first is no harm to others
-                        for _ in range(times):
-                            each.send(message)
+                    # in one piece, for whoever has the first leaves; send() then waits for the end of that connection
+                    each.socket.sendall(times * message_frame(message))
 
     with serve(handle, "127.0.0.1", 0, process_response=remember) as server:
         thread = threading.Thread(target=server.serve_forever)
