@@ -77,13 +77,9 @@ def read_to_the_end(browser: socket.socket, end: bytes, counts: list[int]) -> No
     counts.append(received)
 
 
-def deliveries(site: Website, sockets: int, count: int, size: int) -> Cost:
-    """CPU and bytes for one message to one browser."""
-    messages = [text(size, seed) for seed in range(count)]
-    site._redis.delete("broadcast:stress")
-    browsers = [connect(site, "subscribe-broadcast") for _ in range(sockets)]
+def publish(site: Website, browsers: list[socket.socket], messages: list[bytes]) -> list[int]:
+    """What each browser has received when it has all of them, in bytes."""
     counts: list[int] = []
-    before = cpu(site)
     readers = [threading.Thread(target=read_to_the_end, args=(each, b"the end", counts)) for each in browsers]
     for each in readers:
         each.start()
@@ -92,6 +88,16 @@ def deliveries(site: Website, sockets: int, count: int, size: int) -> Cost:
     site._redis.publish("broadcast:stress", b"the end")
     for each in readers:
         each.join()
+    return counts
+
+
+def deliveries(site: Website, sockets: int, count: int, size: int) -> Cost:
+    """CPU and bytes for one message to one browser."""
+    messages = [text(size, seed) for seed in range(count)]
+    site._redis.delete("broadcast:stress")
+    browsers = [connect(site, "subscribe-broadcast") for _ in range(sockets)]
+    before = cpu(site)
+    counts = publish(site, browsers, messages)
     used = cpu(site) - before
     for each in browsers:
         each.close()
@@ -123,14 +129,7 @@ def memory(site: Website, sockets: int) -> Cost:
     """Bytes of memory for one browser that has heard something."""
     before = sum(map(processes.memory_bytes, site.pids()))
     browsers = [connect(site, "subscribe-broadcast") for _ in range(sockets)]
-    counts: list[int] = []
-    readers = [threading.Thread(target=read_to_the_end, args=(each, b"the end", counts)) for each in browsers]
-    for each in readers:
-        each.start()
-    site._redis.publish("broadcast:stress", text(2000, 1))
-    site._redis.publish("broadcast:stress", b"the end")
-    for each in readers:
-        each.join()
+    publish(site, browsers, [text(2000, 1)])
     used = sum(map(processes.memory_bytes, site.pids())) - before
     for each in browsers:
         each.close()
