@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import itertools
 import warnings
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.core.exceptions import TooManyFieldsSent
+from django.core.exceptions import ImproperlyConfigured, TooManyFieldsSent
 from django.http import HttpRequest, QueryDict
 from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
@@ -17,8 +18,10 @@ from ws4redis.channels import (
     addressed_channels,
     audience_channel,
     broadcast_channel,
+    check_prefix,
     facility_of,
     flags_of,
+    groups_channel,
     identity_of,
     own_channels,
 )
@@ -65,10 +68,13 @@ NAMES = [
     (None, "group", "größe", "a/b:c/", "group:größe:a/b:c/"),
     (None, "broadcast", None, "消息 🎉", "broadcast:消息 🎉"),
     (None, "broadcast", None, "", "broadcast:"),
-    ("a:b", "group", "c:d", "e:f", "a:b:group:c:d:e:f"),
-    # nothing is escaped, so these two are one
+    ("a:b", "group", "c:d", "e:f", "a:b:group:c%3Ad:e:f"),
+    # of two names none is the other's with the beginning of a facility
     (None, "group", "a", "b:c", "group:a:b:c"),
-    (None, "group", "a:b", "c", "group:a:b:c"),
+    (None, "group", "a:b", "c", "group:a%3Ab:c"),
+    (None, "group", "a%3Ab", "c", "group:a%253Ab:c"),
+    (None, "session", "eyJ:1q:x_Y", "c", "session:eyJ%3A1q%3Ax_Y:c"),
+    (None, "user", "::%", "", "user:%3A%3A%25:"),
     (None, "user", "{facility}", "%s", "user:{facility}:%s"),
 ]
 
@@ -82,6 +88,49 @@ def test_names(prefix: str | None, audience: str, name: Any, facility: str, chan
         else:
             assert audience_channel(audience, name, facility) == channel
             assert addressed_channels(facility, **{f"{audience}s": [name]}) == [channel]  # type: ignore[arg-type]
+
+
+def test_groups_are_told_under_an_escaped_name() -> None:
+    assert groups_channel("a:b%c") == "ws4redis:memberof:a%3Ab%25c"
+
+
+def test_no_two_audiences_share_a_channel() -> None:
+    parts = ["", "a", "b", ":", "%", "%3A", "3A"]
+    names = ["".join(pair) for pair in itertools.product(parts, parts)]
+    wanted = {
+        (audience, name, facility)
+        for audience, name, facility in itertools.product(("user", "group", "session"), names, names)
+    }
+    assert len({audience_channel(*each) for each in wanted}) == len(wanted)
+
+
+# prefix, the part that names an audience
+PREFIXES = [
+    (None, None),
+    ("", None),
+    ("ws", None),
+    ("shop:v2", None),
+    ("users", None),
+    ("my-group", None),
+    ("User", None),
+    ("user", "user"),
+    ("x:group", "group"),
+    ("x:group:", "group"),
+    ("session", "session"),
+    ("broadcast", "broadcast"),
+    # what a site named x says to everybody on the facility shop
+    ("x:broadcast:shop", "broadcast"),
+]
+
+
+@pytest.mark.parametrize(("prefix", "part"), PREFIXES)
+def test_a_prefix_names_no_audience(prefix: str | None, part: str | None) -> None:
+    with override_settings(WS4REDIS_PREFIX=prefix):
+        if part is None:
+            check_prefix()
+            return
+        with pytest.raises(ImproperlyConfigured, match=repr(part)):
+            check_prefix()
 
 
 # who a request stands for

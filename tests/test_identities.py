@@ -15,6 +15,7 @@ from websocket import WebSocketTimeoutException
 from tests.browsers import get, log_in
 from tests.servers import ROOT, Site, Valkey, wait_for
 from ws4redis.groups import update_groups
+from ws4redis.publisher import RedisPublisher
 
 ALL = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
 
@@ -158,6 +159,22 @@ def test_groups_that_change_while_the_loop_is_cut_off(
         told = groups_of_john(["new"])
     wanted = [f"group:new:{facility}".encode()]
     wait_for(lambda: redis.pubsub_channels(f"*:{facility}") == wanted, "the loop asks when it is back")
+
+
+def test_a_group_is_not_part_of_another(
+    site: Site, redis_server: Valkey, facility: str, groups_of_john: Callable[[list[str]], int]
+) -> None:
+    """Whoever may choose the facility cannot choose the rest of a group's name by it."""
+    john, mary = (f"sessionid={log_in(site, name)}" for name in ("john", "mary"))
+    groups_of_john(["chatusers:b"])
+    member = site.connect(f"/ws/{facility}?subscribe-group", cookie=john)
+    outsider = site.connect(f"/ws/b:{facility}?subscribe-group&publish-group&echo", cookie=mary)
+    RedisPublisher(facility=facility, groups=["chatusers:b"]).publish_message("for members")
+    assert member.recv() == "for members"
+    outsider.send("forged")
+    assert outsider.recv() == "forged", "the first that it hears"
+    redis_server.client().publish(f"group:chatusers%3Ab:{facility}", "the end")
+    assert member.recv() == "the end"
 
 
 GARBAGE = ["", "x", "x" * 32, "../../etc/passwd", "*", "a:b:c", "%00%0a", "é" * 20]

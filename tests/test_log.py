@@ -76,18 +76,19 @@ def test_a_line_is_made_where_somebody_reads_it(
     assert bool(made) == read
 
 
-def test_of_a_session_key_only_the_beginning_is_told(loggers: tuple[logging.Logger, logging.Logger]) -> None:
+@pytest.mark.parametrize("key", ["abcdefghijkl", "abcdef:gh:ijkl"])
+def test_of_a_session_key_only_the_beginning_is_told(loggers: tuple[logging.Logger, logging.Logger], key: str) -> None:
     handler = Handler()
     loggers[0].addHandler(handler)
-    tell("subscribe-session", "publish-broadcast")
+    tell("subscribe-session", "publish-broadcast", key=key)
     assert handler.lines == [
         "websocket on '/ws/news' hears ['session:abcd...:news'] and publishes to ['broadcast:news']"
     ]
 
 
-def tell(*flags: str) -> None:
+def tell(*flags: str, key: str = "abcdefghijkl") -> None:
     request = RequestFactory().get("/ws/news")
-    request.session = SimpleNamespace(session_key="abcdefghijkl", get=lambda name, default=None: default)  # type: ignore[assignment]
+    request.session = SimpleNamespace(session_key=key, get=lambda name, default=None: default)  # type: ignore[assignment]
     subscriber = RedisSubscriber(None)  # type: ignore[arg-type]
     subscriber.set_pubsub_channels(request, flags)
     log.log_channels(request, subscriber)

@@ -23,6 +23,7 @@ import websocket
 from tests.browsers import counts
 from tests.postgresql import PostgreSQL
 from tests.servers import DOORS, ROOT, UWSGI, Site, Valkey, wait_for
+from ws4redis.channels import escaped
 
 ALL = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
 
@@ -151,7 +152,7 @@ def log_in(site: Site, name: str, key: str = "") -> str:
 
 
 def channels(facility: str, name: str, key: str) -> list[str]:
-    return [f"user:{name}:{facility}", f"group:chatusers:{facility}", f"session:{key}:{facility}"]
+    return [f"user:{name}:{facility}", f"group:chatusers:{facility}", f"session:{escaped(key)}:{facility}"]
 
 
 def heard(redis_server: Valkey, facility: str) -> set[str]:

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 import tests.django_setup  # noqa: F401
 from ws4redis import settings
+from ws4redis.wsgi_server import WebsocketWSGIServer
 
 # name, default
 DEFAULTS = [
@@ -179,6 +181,15 @@ def test_e002_a_value_that_is_not_accepted() -> None:
     assert first.msg == "WEBSOCKET_URL is '/ws'."
     assert first.hint == "It must be a path that starts and ends with a slash."
     assert "WS4REDIS_EXPIRE" in second.msg
+
+
+def test_e005_a_prefix_that_names_an_audience() -> None:
+    with override_settings(WS4REDIS_PREFIX="shop:user"):
+        (error,) = checks()
+        with pytest.raises(ImproperlyConfigured, match="'user'"):
+            WebsocketWSGIServer()
+    assert error.id == "ws4redis.E005"
+    assert "'shop:user'" in error.msg
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -189,6 +189,18 @@ def test_a_hook_that_cannot_be_imported_refuses_all(redis_server: Valkey, settin
         RunServer(redis_server.url, **{setting: json.dumps(path)}),
     ):
         pass
+
+
+def test_a_prefix_that_names_an_audience_starts_no_server(door: type[Site], redis_server: Valkey) -> None:
+    server = door(redis_server.url, WS4REDIS_PREFIX='"shop:user"')
+    try:
+        with suppress(AssertionError):  # uWSGI listens before it loads the site
+            server.start()
+        assert server.process is not None
+        assert wait_for(server.process.poll, "the server has ended with an error")
+        assert "WS4REDIS_PREFIX is 'shop:user'" in server.log()
+    finally:
+        server.__exit__()
 
 
 @pytest.mark.parametrize("flags", ["subscribe-user&subscribe-broadcast", "subscribe=user&subscribe=broadcast"])

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 from ws4redis import settings
@@ -67,18 +68,37 @@ def prefix() -> str:
     return f"{text}:" if text else ""
 
 
+def check_prefix() -> None:
+    """
+    Raises:
+        ImproperlyConfigured: with this prefix our names would be those of another site's audiences.
+    """
+    taken = [part for part in str(settings.WS4REDIS_PREFIX or "").split(":") if part in AUDIENCES]
+    if taken:
+        raise ImproperlyConfigured(
+            f"WS4REDIS_PREFIX is {settings.WS4REDIS_PREFIX!r}: a site whose prefix is what stands before {taken[0]!r}, "
+            "or that has none, would hear what is said here. Choose a prefix in which no part between colons is "
+            f"{', '.join(AUDIENCES[:-1])} or {AUDIENCES[-1]}."
+        )
+
+
+def escaped(name: object) -> str:
+    """A name of a user, group or session as it stands in a channel's name, where a colon ends it."""
+    return str(name).replace("%", "%25").replace(":", "%3A")
+
+
 def broadcast_channel(facility: str) -> str:
     return f"{prefix()}broadcast:{facility}"
 
 
 def audience_channel(audience: str, name: object, facility: str) -> str:
     """``audience`` is user, group or session."""
-    return f"{prefix()}{audience}:{name}:{facility}"
+    return f"{prefix()}{audience}:{escaped(name)}:{facility}"
 
 
 def groups_channel(username: str) -> str:
     """The channel that tells of changes of a user's groups, and the key of the last one."""
-    return f"{prefix()}{GROUPS_SESSION_KEY}:{username}"
+    return f"{prefix()}{GROUPS_SESSION_KEY}:{escaped(username)}"
 
 
 def own_channels(audience: str, facility: str, identity: Identity) -> list[str]:

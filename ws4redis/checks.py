@@ -8,9 +8,10 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from ws4redis import settings
+from ws4redis import channels, settings
 
 #: the first words of our settings' names
 _PREFIX = "WS4REDIS_"
@@ -46,6 +47,15 @@ def check_values(**kwargs: Any) -> list[CheckMessage]:
         for name, setting in settings.SETTINGS.items()
         if not setting.accepts(value := getattr(settings, name))
     ]
+
+
+@register("ws4redis")
+def check_prefix(**kwargs: Any) -> list[CheckMessage]:
+    try:
+        channels.check_prefix()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), hint="Until then no server of websockets starts.", id="ws4redis.E005")]
+    return []
 
 
 @register("ws4redis")
@@ -96,6 +106,6 @@ def all_problems() -> list[CheckMessage]:
     """For a server's start, where nobody runs ``manage.py check``."""
     return [
         problem
-        for check in (check_predecessor, check_values, check_dotted_paths, check_bounds, check_names)
+        for check in (check_predecessor, check_values, check_prefix, check_dotted_paths, check_bounds, check_names)
         for problem in check()
     ]

@@ -10,7 +10,7 @@ from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.utils.log import RequireDebugTrue
 
-from ws4redis.channels import identity_of
+from ws4redis.channels import escaped, identity_of
 
 if TYPE_CHECKING:
     from ws4redis.subscriber import RedisSubscriber
@@ -27,7 +27,7 @@ def log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
     """For whoever asks why nothing arrives; a session key is as good as a password, so only its beginning is told."""
     if not _is_read(logger, logging.INFO):
         return
-    key = identity_of(request).session_key
+    key = escaped(identity_of(request).session_key)
 
     def shown(names: Iterable[str]) -> list[str]:
         return sorted(name.replace(key, f"{key[:4]}...") if key else name for name in names)

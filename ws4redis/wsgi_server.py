@@ -81,6 +81,7 @@ class WebsocketWSGIServer:
             django.setup()
         for problem in checks.all_problems():
             logger.error("%s. %s", problem.msg.rstrip("."), problem.hint)
+        channels.check_prefix()
         self._given_connection = redis_connection
         if hasattr(self, "select"):
             raise ImproperlyConfigured(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from django.core.exceptions import SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
@@ -63,11 +63,16 @@ def check_channels(identity: Identity, facility: str, flags: list[str]) -> None:
         channels = somebody.channels(direction)
         assert set(nobody.channels(direction)) <= {everybodys}, "nobody gets a channel of somebody's"
         assert channels[: channels.count(everybodys)] == nobody.channels(direction)
+        owners = {"user": identity.username, "group": identity.groups[0], "session": identity.session_key}
         for name in channels:
             audience, _, rest = name.partition(":")
             assert f"{direction}-{audience}" in flags, "a channel that is not asked for"
-            assert rest.endswith(facility)
             assert name.encode().decode() == name
+            if audience != "broadcast":
+                # whoever reads up to the first colon finds the owner, and then the facility
+                owner, _, rest = rest.partition(":")
+                assert unquote(owner) == owners[audience], "a channel of somebody else's"
+            assert rest == facility
     addressed = addressed_channels(
         facility, True, [*identity.groups], [identity.username], [identity.session_key] if identity.session_key else []
     )
@@ -103,5 +108,6 @@ TARGETS = {
 def seeds() -> dict[str, bytes]:
     found = {name: made_of(target) for name, target in TARGETS.items()}
     found["nobody"] = made_of(TARGETS["all"], Identity("", ("",), ""))
+    found["nested-group"] = made_of("/ws/b:chat?subscribe-group", Identity("john", ("a%3Ab:c",), "eyJ:1q:x"))
     found["strange"] = made_of(TARGETS["all"], Identity("jo\r\nhn:*", ("a:b",), "{facility}\x00"))
     return found
