@@ -6,6 +6,7 @@ import json
 import socket
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,8 @@ from django.test import RequestFactory
 from websocket import WebSocket, WebSocketBadStatusException
 
 import tests.django_setup  # noqa: F401
-from tests.browsers import counts, log_in, plain_socket
+from tests.browsers import counts, get, log_in, plain_socket
+from tests.protocol.client import TEXT, frame
 from tests.servers import Site, Valkey, wait_for
 from ws4redis import settings
 from ws4redis.auth.bounds import client_address, seat_limits
@@ -155,6 +157,52 @@ def test_who_sends_too_much_is_closed_with_1008(site: Site, facility: str, send:
     while other.recv() != "all is well":
         pass
     wait_for(lambda: tally(site, "closed with 1008") == before + 1, "it is counted")
+
+
+# many that publish
+
+
+def test_a_view_gets_a_connection_while_browsers_hold_theirs(door: type[Site], valkey: Valkey, database: Path) -> None:
+    settings = {
+        "WS4REDIS_SUBSCRIBER": "tests.site.hooks.HoldingSubscriber",
+        "WS4REDIS_MAX_CONNECTIONS": 4,
+        "WS4REDIS_TIMEOUT": 20,
+    }
+    environment = {name: json.dumps(value) for name, value in settings.items()}
+    redis = valkey.client()
+    with door(valkey.url, DATABASE=str(database), **environment) as site:
+        browsers = [site.connect("/ws/held?publish-broadcast") for _ in range(8)]
+        ear = site.connect("/ws/held?subscribe-broadcast")
+        for number, browser in enumerate(browsers):
+            browser.send(str(number))
+        wait_for(lambda: redis.info("clients")["blocked_clients"] >= 3, "browsers hold connections")
+        for _ in range(10):
+            assert get(site, "/publish?facility=view&message=hi") == "0"
+        assert redis.info("clients")["blocked_clients"] == 3, "the others wait"
+        redis.rpush("gate", *range(8))
+        assert sorted(ear.recv() for _ in browsers) == [str(number) for number in range(8)]
+
+
+@pytest.mark.parametrize("connections", [1, 16])
+def test_a_view_is_answered_while_hundreds_publish(
+    door: type[Site], redis_server: Valkey, database: Path, facility: str, connections: int
+) -> None:
+    """All want a connection all the time; nobody waits in vain for one."""
+    settings = {
+        "WS4REDIS_MAX_CONNECTIONS": connections,
+        "WS4REDIS_TIMEOUT": 3,
+        "WS4REDIS_MAX_MESSAGES_PER_SECOND": None,
+    }
+    environment = {name: json.dumps(value) for name, value in settings.items()}
+    count = 300 if door.__name__ == "UWSGI" else 30
+    with door(redis_server.url, DATABASE=str(database), **environment) as site, ExitStack() as stack:
+        path = f"/ws/{facility}?publish-broadcast"
+        browsers = [stack.enter_context(closing(plain_socket(site, path))) for _ in range(count)]
+        for browser in browsers:
+            browser.sendall(frame(TEXT, b"hi") * 400)
+        for _ in range(10):
+            assert get(site, f"/publish?facility={facility}&message=view") == "0"
+        assert counts(site)["connected"] == count and "is not available" not in site.log()
 
 
 # slow browsers

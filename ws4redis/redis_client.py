@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -96,11 +97,27 @@ def options_of(client: Any) -> tuple[type[AbstractConnection], dict[str, Any]]:
 _get_connection = inspect.unwrap(ConnectionPool.get_connection)
 
 
+_serves_browser: ContextVar[bool] = ContextVar("ws4redis_serves_browser", default=False)
+
+
+@contextmanager
+def serving_browser() -> Iterator[None]:
+    """What is done in here is done for a browser, in this greenlet or thread: some connections are left to others."""
+    token = _serves_browser.set(True)
+    try:
+        yield
+    finally:
+        _serves_browser.reset(token)
+
+
 class BoundedPool(ConnectionPool):
-    """At most ``max_connections``; who comes later waits, ``patience`` seconds at most.
+    """At most ``max_connections``, of which browsers get three quarters; later callers wait, first come, first served.
 
     Not redis-py's BlockingConnectionPool: its queue is gevent's where gevent has patched, and that belongs to the
     thread that made it, while hooks publish from others.
+
+    Args:
+        patience: seconds that a caller waits for a connection at most.
     """
 
     def __init__(self, patience: float, **options: Any) -> None:
@@ -109,13 +126,36 @@ class BoundedPool(ConnectionPool):
 
     def reset(self) -> None:
         super().reset()
-        self._room = _Room(self.max_connections)
+        size = self.max_connections
+        self._all = (_Room(size),)
+        # who comes here is served by a view, which must not queue behind every browser that has something to say
+        self._browsers = (_Room(max(1, size - max(1, size // 4))), *self._all)
 
     def get_connection(self, *args: Any, **options: Any) -> Any:
         self._checkpid()
-        if not self._room.enter(self._patience):
-            raise RedisConnectionError(f"all {self.max_connections} connections are busy (WS4REDIS_MAX_CONNECTIONS)")
-        return _get_connection(self, *args, **options)  # releases the connection where it cannot connect
+        rooms = self._enter()
+        try:
+            connection = _get_connection(self, *args, **options)
+        except BaseException:
+            _leave(rooms)
+            raise
+        connection.rooms = rooms
+        return connection
+
+    def _enter(self) -> tuple[_Room, ...]:
+        """Wait until there is room in all that apply, which are returned."""
+        rooms = self._browsers if _serves_browser.get() else self._all
+        entered = 0
+        try:
+            for room in rooms:
+                if not room.enter(self._patience):
+                    busy = f"all {self.max_connections} connections are busy (WS4REDIS_MAX_CONNECTIONS)"
+                    raise RedisConnectionError(busy)
+                entered += 1
+        except BaseException:
+            _leave(rooms[:entered])
+            raise
+        return rooms
 
     def make_connection(self) -> Any:
         """One that tells at once that it is at rest, which the pool asks before each use."""
@@ -129,8 +169,10 @@ class BoundedPool(ConnectionPool):
         return connection
 
     def release(self, connection: Any) -> None:
+        # none where it was not handed out: it could not connect, or was released before, or a fork has left it behind
+        rooms = vars(connection).pop("rooms", ())
         super().release(connection)
-        self._room.leave()
+        _leave(rooms)
 
 
 def _is_at_rest(connection: Any) -> bool:
@@ -156,22 +198,27 @@ def without_gevent(connected: Any) -> Any:
 
 
 class _Room:
-    """A semaphore that takes no lock while there is room: patched ones were a seventh of what publishing costs."""
+    """A semaphore, first come, first served.
+
+    It takes no lock while there is room: patched ones were a seventh of what publishing costs. Not ``Semaphore``, for
+    that lets a caller overtake the one that it has just woken: among hundreds, some waited until they gave up.
+    """
 
     def __init__(self, size: int) -> None:
         self._free = deque([None] * size)
-        self._left = threading.Condition()
-        self._waiting = 0
+        #: a lock of each that waits, in order; it is released when their turn has come
+        self._waiting: deque[threading.Lock] = deque()
+        self._handing_out = threading.Lock()
 
     def enter(self, patience: float) -> bool:
-        return self._try() or self._wait(patience)
+        """False where there is no room for so many seconds."""
+        return (not self._waiting and self._try()) or self._wait(patience)
 
     def leave(self) -> None:
         self._free.append(None)
         # whoever begins to wait later looks once more
         if self._waiting:
-            with self._left:
-                self._left.notify()
+            self._hand_out()
 
     def _try(self) -> bool:
         try:
@@ -180,13 +227,36 @@ class _Room:
             return False
         return True
 
+    def _hand_out(self) -> None:
+        with self._handing_out:
+            while self._waiting and self._try():
+                self._waiting.popleft().release()
+
     def _wait(self, patience: float) -> bool:
-        with self._left:
-            self._waiting += 1
+        turn = threading.Lock()
+        turn.acquire()
+        self._waiting.append(turn)
+        self._hand_out()
+        try:
+            return turn.acquire(timeout=patience) or not self._withdraw(turn)
+        except BaseException:
+            if not self._withdraw(turn):
+                self.leave()
+            raise
+
+    def _withdraw(self, turn: threading.Lock) -> bool:
+        """Wait no longer; False where the turn has come meanwhile."""
+        with self._handing_out:
             try:
-                return self._left.wait_for(self._try, patience)
-            finally:
-                self._waiting -= 1
+                self._waiting.remove(turn)
+            except ValueError:
+                return False
+            return True
+
+
+def _leave(rooms: tuple[_Room, ...]) -> None:
+    for room in rooms:
+        room.leave()
 
 
 class _Shared:

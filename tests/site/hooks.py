@@ -59,6 +59,14 @@ class StoppingSubscriber(RedisSubscriber):
         return super().publish_message(message, expire)
 
 
+class HoldingSubscriber(RedisSubscriber):
+    """Holds a connection to Redis until somebody puts something into the list "gate" there."""
+
+    def publish_message(self, message, expire=None):
+        self._connection.blpop("gate")
+        return super().publish_message(message, expire)
+
+
 class RememberingSubscriber(RedisSubscriber):
     """Keeps the request, and answers each message with what it reads from it."""
 

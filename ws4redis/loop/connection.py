@@ -14,6 +14,7 @@ from ws4redis.loop.roster import Roster
 from ws4redis.loop.seats import Seats
 from ws4redis.loop.tally import tally
 from ws4redis.protocol.frames import CloseCode, message_frame
+from ws4redis.redis_client import serving_browser
 from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("django.request")
@@ -158,9 +159,10 @@ class Connection:
     def _handle(self) -> None:
         """Give the view the messages, in order; reading goes on when all are done."""
         try:
-            while messages := self._take_inbox():
-                for message in messages:
-                    self._view.on_message(message)
+            with serving_browser():
+                while messages := self._take_inbox():
+                    for message in messages:
+                        self._view.on_message(message)
         except RedisUnavailable as error:
             logger.warning("a message was not published, its websocket is closed: %s", error)
             self._give_up(CloseCode.TRY_AGAIN_LATER, "Redis is not available")
@@ -223,7 +225,8 @@ class Connection:
         # not in lost(): logging takes a lock, for which the loop itself cannot wait
         logger.debug("websocket %x closed with %s %r", id(websocket), websocket.close_code, websocket.close_reason)
         try:
-            self._view.on_close()
+            with serving_browser():
+                self._view.on_close()
         except Exception:
             logger.exception("a websocket's view failed after the end")
 

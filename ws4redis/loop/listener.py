@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ws4redis.protocol.frames import CloseCode
 from ws4redis.publication import Bundle, Publication, frames_of
+from ws4redis.redis_client import serving_browser
 
 if TYPE_CHECKING:
     from ws4redis.loop.backlog import Backlog
@@ -257,7 +258,8 @@ class Watch:
 def send_or_close(loop: Shared, websocket: WebSocket, send: Callable[[], None]) -> bool:
     """Call code of the site's; whether it worked."""
     try:
-        send()
+        with serving_browser():
+            send()
         return True
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         code, reason = CloseCode.TRY_AGAIN_LATER, "Redis is not available"
