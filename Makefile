@@ -2,12 +2,15 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 
+# what fetches packages may take minutes without a word
+INSTALL := $(RUN)/python -m pip install --quiet --disable-pip-version-check
+
 .PHONY: demo test compliance fuzz lint docs clean
 
 demo: $(VENV)/demo
 	@exec $(RUN)/python examples/demo.py
 
-test: $(VENV)/test
+test: $(VENV)/test $(VENV)/docs $(VENV)/wheels
 	$(RUN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 compliance: $(VENV)/test
@@ -26,16 +29,24 @@ docs: $(VENV)/docs
 	$(RUN)/sphinx-build -W -q -b html docs docs/_build/html
 
 $(VENV)/fuzz: $(VENV)/test
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris atheris || { \
+	@echo "Installing atheris, which fuzzes"
+	$(INSTALL) --only-binary atheris atheris || { \
 		echo "There is no wheel of atheris for this Python, take another: make fuzz VENV=.venv/fuzzing PYTHON=python3.12"; \
 		exit 1; }
 	touch $@
 
+# what tests skip without, where this Python has a wheel of it
+$(VENV)/wheels: $(VENV)/test
+	@echo "Installing wsaccel, if there is a wheel for this Python"
+	@$(INSTALL) --only-binary wsaccel 'wsaccel>=0.6.7' 2>/dev/null || echo "There is none; the tests of wsaccel will skip"
+	@touch $@
+
 # one stamp for each extra of setup.py
 $(VENV)/%: setup.py
-	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
-	$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
-	touch $@
+	@test -x $(RUN)/python || { echo "Making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing ws4redis[$*] into $(VENV); the first time this may take some minutes"
+	@$(INSTALL) --editable '.[$*]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build docs/_build

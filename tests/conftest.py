@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,10 +24,41 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQU
         signal.signal(number, usual)
 
 
+#: files that take longest, so they begin first: else one of them runs last, beside a core that has nothing to do
+LONGEST_FIRST = (
+    "test_reload",
+    "test_docs",
+    "test_recipes",
+    "test_javascript",
+    "test_upgrade",
+    "test_site06",
+    "test_soak",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-xdist is not to begin with the files that have most tests."""
+    config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A module's tests share its servers, so one worker runs them all."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    place = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which files the time went to."""
+    reports = [each for of_kind in terminalreporter.stats.values() for each in of_kind if hasattr(each, "duration")]
+    seconds: Counter[str] = Counter()
+    for report in reports:
+        seconds[report.nodeid.partition("::")[0]] += report.duration
+    if len(seconds) > 1:
+        terminalreporter.section("slowest files")
+        for name, taken in seconds.most_common(10):
+            terminalreporter.write_line(f"{taken:6.0f} s  {name}")
 
 
 @pytest.hookimpl(wrapper=True)
