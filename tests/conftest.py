@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.chromium import chromium, open_window  # noqa: F401
@@ -18,6 +19,12 @@ from tests.wires import make_wire, narrow, wire  # noqa: F401
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.site.settings")
 
+# a busy machine is no failure
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
+
 # in the background a shell lets the keyboard's signals be ignored, and who is started there inherits that
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
@@ -26,13 +33,21 @@ for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQU
 
 #: files that take longest, so they begin first: else one of them runs last, beside a core that has nothing to do
 LONGEST_FIRST = (
-    "test_reload",
-    "test_docs",
     "test_recipes",
-    "test_javascript",
+    "test_reload",
+    "test_session_engines",
     "test_upgrade",
-    "test_site06",
+    "test_examples",
+    "test_javascript",
+    "test_stress",
     "test_soak",
+    "test_redis_trouble",
+    "test_site06",
+    "test_one_message",
+    "test_outage",
+    "test_identities",
+    "test_demo",
+    "test_connections",
 )
 
 

@@ -2,16 +2,13 @@
 
 import itertools
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ws4redis.protocol import ServerProtocol, State, message_frame, serialize
 from ws4redis.protocol.frames import Opcode, parse_close
 
 from .client import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
-
-# A busy machine is no failure.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 masks = st.binary(min_size=4, max_size=4)
 messages = st.one_of(st.text(max_size=200), st.binary(max_size=300))
@@ -82,7 +79,6 @@ def parsed_state(protocol):
     return protocol._unparsed, message.is_text, message.fin, message.remaining, bytes(message.payload)
 
 
-@unhurried
 @given(conversation=conversations(), points=cut_points)
 def test_messages_survive_fragments_pings_and_reads(conversation, points):
     expected, data, pings = conversation
@@ -95,19 +91,18 @@ def test_messages_survive_fragments_pings_and_reads(conversation, points):
     assert left == b""
 
 
-@settings(unhurried, max_examples=300)
+@settings(max_examples=300)
 @given(data=any_stream, points=cut_points, closing=st.booleans())
 def test_reads_make_no_difference(data, points, closing):
     assert run(cut(data, points), closing) == run([data], closing)
 
 
-@unhurried
 @given(data=any_stream, closing=st.booleans())
 def test_single_bytes_make_no_difference(data, closing):
     assert run(cut(data, range(len(data))), closing) == run([data], closing)
 
 
-@settings(unhurried, max_examples=300)
+@settings(max_examples=300)
 @given(data_reads=st.lists(st.binary(max_size=200), max_size=5))
 def test_random_bytes_never_raise(data_reads):
     _, _, (state, code, _, _), _ = run(data_reads)
@@ -115,7 +110,6 @@ def test_random_bytes_never_raise(data_reads):
     assert (state is State.CLOSED) == (code is not None)
 
 
-@unhurried
 @given(data=any_stream)
 def test_at_most_one_close_frame_is_sent_and_it_is_the_last(data):
     _, sent, (state, *_), _ = run([data])
@@ -131,7 +125,6 @@ def test_at_most_one_close_frame_is_sent_and_it_is_the_last(data):
         assert parse_close(payload)[0] != 1005
 
 
-@unhurried
 @given(message=messages)
 def test_frame_of_a_message_is_its_payload_behind_a_header(message):
     payload = message.encode() if isinstance(message, str) else message
