@@ -19,6 +19,7 @@ from gevent.queue import LifoQueue
 from gevent.thread import LockType
 
 from ws4redis import settings
+from ws4redis.borrowed import must_have
 from ws4redis.loop.runtime import Result, Watcher
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _LOOK_AGAIN_AT_LEAST_SECONDS = 0.5
 
 #: so long the loop waits for a job in a thread
 _QUICK_SECONDS = 0.001
+
+must_have("gevent", SocketMixin, "hub", "_read_event", "_write_event", "_wait", "_drop_events_and_close")
 
 _start_native_thread = monkey.get_original("_thread", "start_new_thread")
 _allocate_native_lock = monkey.get_original("_thread", "allocate_lock")

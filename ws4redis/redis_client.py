@@ -28,7 +28,11 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from ws4redis import settings
+from ws4redis.borrowed import must_have
 from ws4redis.exceptions import RedisUnavailable
+
+must_have("redis", ConnectionPool, "_checkpid")
+must_have("redis", Connection(), "_sock", "_parser")
 
 #: the beginnings of arguments that redis-py's pools add to their connections'
 _OF_THE_POOL = ("maint_notifications", "orig_", "himport", "health_check_interval", "max_connections")

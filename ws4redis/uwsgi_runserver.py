@@ -21,6 +21,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from gevent import monkey
 
+from ws4redis.borrowed import must_have
+
 PATCHED_LATE = "gevent" in uwsgi.opt and not monkey.is_module_patched("socket")
 if PATCHED_LATE:
     # gevent looks for existing locks among all objects, which makes Django's settings load
@@ -30,6 +32,7 @@ if PATCHED_LATE:
             "or let uWSGI patch: add gevent-early-monkey-patch = true."
         )
     monkey.patch_all()
+    must_have("django", connections, "_connections")
     # made by now of what was not patched: all greenlets would share one connection, which Django refuses
     connections._connections = type(connections)()._connections
 
