@@ -689,12 +689,19 @@ CONTRACT: dict[str, dict[str, list[str]]] = {
         ],
     },
     "9.5 origin": {
-        "decided: a page of another site that comes with a cookie is refused": [
+        "decided: a page of another site that comes with a cookie, or with other authority, is refused": [
             "tests/test_upgrade.py::test_answers",
-            "tests/auth/test_origin.py::test_the_requests_own_host",
+            "tests/auth/test_origin.py::test_the_requests_own_place",
             "tests/auth/test_origin.py::test_any_cookie_counts",
+            "tests/auth/test_origin.py::test_whatever_tells_who_it_is_counts",
         ],
-        "decided: without a cookie, or without an origin, it is not": [
+        "decided: so is every page of another site where the site has hooks": [
+            "tests/test_upgrade.py::test_where_there_are_hooks_every_page_is_looked_at"
+        ],
+        "decided: where a proxy passes no host, the pages of ALLOWED_HOSTS are the site's": [
+            "tests/auth/test_origin.py::test_allowed_hosts"
+        ],
+        "decided: without any of these, or without an origin, it is not": [
             "tests/test_upgrade.py::test_answers",
             "tests/auth/test_origin.py::test_a_browser_without_cookies_may_come_from_anywhere",
             "tests/auth/test_origin.py::test_what_is_no_browser_sends_no_origin",

@@ -879,7 +879,9 @@ DIFFERENCES = {
     "an authorisation hook that fails": ["test_upgrade.py::test_hooks_fail_closed"],
     "an authorisation hook that returns nothing": ["test_upgrade.py::test_a_hook_that_returns_none_is_named_once"],
     "pages of other sites": [
-        "auth/test_origin.py::test_the_requests_own_host",
+        "auth/test_origin.py::test_the_requests_own_place",
+        "auth/test_origin.py::test_whatever_tells_who_it_is_counts",
+        "test_upgrade.py::test_where_there_are_hooks_every_page_is_looked_at",
         "auth/test_origin.py::test_a_browser_without_cookies_may_come_from_anywhere",
     ],
     "what a refused visitor sees": ["test_upgrade.py::test_a_refusal_is_a_line_of_plain_text"],

@@ -87,6 +87,15 @@ ANSWERS: list[tuple[str, dict[str, Any], str, str]] = [
     ("other site, cookie", {"Origin": "https://evil.example", "Cookie": "a=b"}, "403", "https://evil.example"),
     ("own site, cookie", {"Origin": "http://127.0.0.1", "Cookie": "a=b"}, "101", ""),
     ("allowed host, cookie", {"Host": "upstream", "Origin": "https://localhost", "Cookie": "a=b"}, "101", ""),
+    ("other port, cookie", {"Origin": "http://127.0.0.1:8080", "Cookie": "a=b"}, "403", "USE_X_FORWARDED_PORT"),
+    (
+        "other scheme, cookie",
+        {"Host": "localhost:8443", "Origin": "https://localhost:8443", "Cookie": "a=b"},
+        "403",
+        "SECURE_PROXY_SSL_HEADER",
+    ),
+    ("other site, password", {"Origin": "https://evil.example", "Authorization": "Basic YTpi"}, "403", "evil.example"),
+    ("other site, certificate", {"Origin": "https://evil.example", "X-SSL-Client-DN": "CN=a"}, "403", "evil.example"),
     ("null origin, cookie", {"Origin": "null", "Cookie": "a=b"}, "403", "WS4REDIS_ALLOWED_ORIGINS"),
 ]
 
@@ -156,6 +165,29 @@ HOOKS: list[tuple[dict[str, Any], str, dict[str, str], str]] = [
     ({"WS4REDIS_PROCESS_REQUEST": "tests.site.hooks.token_as_user"}, "&token=bad", {}, "403"),
     ({"WS4REDIS_PROCESS_REQUEST": "tests.site.hooks.token_as_user"}, "&token=nobody", {}, "500"),
 ]
+
+# where a hook finds who it is, nobody but the site knows
+HOOKED: list[dict[str, Any]] = [
+    {"WS4REDIS_ALLOWED_CHANNELS": "tests.site.hooks.only_broadcast"},
+    {"WS4REDIS_PROCESS_REQUEST": "tests.site.hooks.token_as_user"},
+    {"WS4REDIS_SUBSCRIBER": "tests.site.hooks.StoppingSubscriber"},
+]
+
+
+@pytest.mark.parametrize("settings", HOOKED, ids=lambda settings: next(iter(settings)))
+def test_where_there_are_hooks_every_page_is_looked_at(
+    with_settings: Callable[..., Site], settings: dict[str, Any]
+) -> None:
+    site = with_settings(**settings)
+    for origin, status in (
+        ("https://evil.example", "403"),
+        ("null", "403"),
+        ("http://127.0.0.1", "101"),
+        (None, "101"),
+    ):
+        assert answer(site, {"Origin": origin}).startswith(f"HTTP/1.1 {status} "), origin
+    wait_for(lambda: "refused with 403: The page's origin https://evil.example is not this" in site.log(), "a log line")
+
 
 UNIMPORTABLE = [
     ("WS4REDIS_ALLOWED_CHANNELS", "tests.site.hooks.not_there"),

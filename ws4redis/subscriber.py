@@ -180,6 +180,10 @@ class RedisSubscriber(RedisStore):
         return counts
 
 
+#: kept aside: a site may assign another to this very class, too
+SET_PUBSUB_CHANNELS = RedisSubscriber.set_pubsub_channels
+
+
 def _moved(names: Iterable[str], before: Standing, after: Standing, direction: str) -> list[str]:
     """The channels after a change; what a subclass has added stays."""
     old = before.channels(direction)

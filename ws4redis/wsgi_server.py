@@ -41,7 +41,7 @@ from ws4redis.protocol.deflate import Agreement, Options, agree
 from ws4redis.protocol.handshake import HEADERS, Handshake, accept_response, read_handshake, select_subprotocol
 from ws4redis.redis_store import RedisMessage
 from ws4redis.refusals import refusal_for
-from ws4redis.subscriber import RedisSubscriber
+from ws4redis.subscriber import SET_PUBSUB_CHANNELS, RedisSubscriber
 from ws4redis.views import ChannelView
 from ws4redis.websocket import WebSocket
 
@@ -111,7 +111,7 @@ class WebsocketWSGIServer:
             # one that was written for django-websocket-redis returns nothing
             handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
             subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
-            check_origin(request)
+            check_origin(request, hooked=not self._is_stock())
             compression = _compression(handshake)
             view = self._admit_in_thread(request)
         except InvalidHandshake as error:
@@ -187,13 +187,17 @@ class WebsocketWSGIServer:
         return self.runtime.run_in_thread(self._admit_with_database, request)
 
     def _has_nothing_to_look_up(self, request: HttpRequest) -> bool:
+        return django_settings.SESSION_COOKIE_NAME not in request.COOKIES and self._is_stock()
+
+    def _is_stock(self) -> bool:
+        """Whether no code of the site decides who may do what, wherever it was put."""
         return (
-            django_settings.SESSION_COOKIE_NAME not in request.COOKIES
-            and settings.WS4REDIS_PROCESS_REQUEST is None
+            settings.WS4REDIS_PROCESS_REQUEST is None
             and settings.WS4REDIS_ALLOWED_CHANNELS is None
             and self.Subscriber is RedisSubscriber
-            and type(self).process_request is WebsocketWSGIServer.process_request
-            and type(self).process_subscriptions is WebsocketWSGIServer.process_subscriptions
+            and RedisSubscriber.set_pubsub_channels is SET_PUBSUB_CHANNELS
+            and getattr(self.process_request, "__func__", None) is _PROCESS_REQUEST
+            and getattr(self.process_subscriptions, "__func__", None) is _PROCESS_SUBSCRIPTIONS
         )
 
     def _admit_with_database(self, request: HttpRequest) -> View:
@@ -254,6 +258,11 @@ class WebsocketWSGIServer:
     def may_send(self, name: str) -> bool:
         """Whether the WSGI server lets an application send this header."""
         return True
+
+
+#: kept aside: a site may assign others, to this very class, too
+_PROCESS_REQUEST = WebsocketWSGIServer.process_request
+_PROCESS_SUBSCRIPTIONS = WebsocketWSGIServer.process_subscriptions
 
 
 def _subscriber_class() -> type[RedisSubscriber]:

@@ -55,12 +55,12 @@ class Doorless(WebsocketWSGIServer):
     runtime: Any = SimpleNamespace(run_in_thread=lambda function, *args: function(*args))
     #: of the loop there is no more
     process: Any = SeatsOnly()
-    #: the one under way, once it is identified
+    #: the one under way, once it may come in
     request: HttpRequest | None = None
 
-    def process_request(self, request: HttpRequest) -> None:
-        super().process_request(request)
+    def _make_view(self, request: HttpRequest) -> Any:
         self.request = request
+        return super()._make_view(request)
 
     def upgrade_websocket(self, environ: Any, start_response: Any) -> Any:
         raise UpgradeRefused(503, "so far so good")
@@ -78,7 +78,7 @@ class Answer(NamedTuple):
     #: 101 stands for whoever would get in
     status: int
     body: str
-    #: as it was identified
+    #: identified, where it has a cookie
     request: HttpRequest | None
 
 

@@ -1,4 +1,4 @@
-"""Who it is, and from where: the headers Cookie, Origin and Host, X-Forwarded-Host and X-Forwarded-For.
+"""Who it is, and from where: the headers Cookie, Origin and Host, X-Forwarded-Host, X-Forwarded-For and -Proto.
 
 The parts of an input are their values, in this order; those at the end may be missing.
 """
@@ -19,6 +19,7 @@ from django.test import override_settings
 from tests.fuzz import SEPARATOR
 from tests.fuzz.application import answer
 from ws4redis.auth.bounds import client_address
+from ws4redis.channels import Identity, identity_of
 
 #: the one session that there is
 KNOWN = "0123456789abcdefghijklmnopqrstuv"
@@ -42,6 +43,7 @@ SETTINGS: dict[str, Any] = {
     "DEBUG": False,
     "ALLOWED_HOSTS": ["testserver", ".example.com", "[2001:db8::1]"],
     "CSRF_TRUSTED_ORIGINS": ["https://*.shop.example:8443"],
+    "SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https"),
     "WS4REDIS_TRUSTED_PROXIES": ["unix", "10.0.0.0/8", "2001:db8::/32"],
     "SESSION_ENGINE": "django.contrib.sessions.backends.cache",
     "AUTHENTICATION_BACKENDS": ["tests.fuzz.cookies.OneUser"],
@@ -50,36 +52,49 @@ SETTINGS: dict[str, Any] = {
     },
 }
 
-HEADERS = ("HTTP_COOKIE", "HTTP_ORIGIN", "HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_FOR")
+HEADERS = (
+    "HTTP_COOKIE",
+    "HTTP_ORIGIN",
+    "HTTP_HOST",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+)
 
-#: whose pages may connect
-TRUSTED = re.compile(r"(testserver|(.+\.)?example\.com|\[2001:db8::1\]|(.+\.)?shop\.example)")
+#: a page's scheme, name and port
+ORIGIN = re.compile(r"(https?|wss?)://([a-z0-9_.~-]+|\[[0-9a-f:.]+\])(?::([0-9]+))?")
+
+#: whose pages may connect: those of ALLOWED_HOSTS, and those of CSRF_TRUSTED_ORIGINS
+OURS = re.compile(r"testserver|(.+\.)?example\.com|\[2001:db8::1\]")
+SHOP = re.compile(r"(.+\.)?shop\.example")
 
 
 def check(data: bytes) -> None:
     parts = (data + (len(HEADERS) - 1) * SEPARATOR).decode("latin-1").split(chr(SEPARATOR[0]))
     environ = {name: value for name, value in zip(HEADERS, parts, strict=False) if value}
-    cookie, origin, host, forwarded, _ = parts[: len(HEADERS)]
+    cookie, origin, host, forwarded, _, proto = parts[: len(HEADERS)]
     with override_settings(USE_X_FORWARDED_HOST=bool(forwarded)):
-        check_answer(environ, cookie, origin, forwarded or host)
+        check_answer(environ, cookie, origin, forwarded or host or "testserver", proto)
     with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
         assert answer({"HTTP_COOKIE": cookie}).status == 101
 
 
-def check_answer(environ: dict[str, str], cookie: str, origin: str, host: str) -> None:
+def check_answer(environ: dict[str, str], cookie: str, origin: str, host: str, proto: str) -> None:
     caches["default"].set(KEY_PREFIX + KNOWN, session())
     status, body, request = answer(environ)
     assert status in (101, 403)
     if status == 403:
         assert cookie and origin and "WS4REDIS_ALLOWED_ORIGINS" in body
         return
-    assert not (cookie and origin) or is_trusted(origin, host), f"{origin!r} is a page of another site than {host!r}"
+    secure = proto.split(",")[0].strip() == "https"
+    trusted = is_trusted(origin, host, secure)
+    assert not (cookie and origin) or trusted, f"{origin!r} is a page of another site than {host!r}"
     assert request is not None
     assert client_address(request) in environ.get("HTTP_X_FORWARDED_FOR", "")
     if request.COOKIES.get(settings.SESSION_COOKIE_NAME) == KNOWN:
         assert (request.user, request.session.session_key) == (john(), KNOWN)
     else:
-        assert not request.user.is_authenticated and request.session.session_key is None, "whose session is this?"
+        assert identity_of(request) == Identity(), "whose session is this?"
     assert len(caches["default"]._cache) == 1, "something is stored for a stranger"
 
 
@@ -92,19 +107,22 @@ def session() -> dict[str, Any]:
     }
 
 
-def is_trusted(origin: str, host: str) -> bool:
-    scheme, _, place = origin.partition("://")
-    name = name_of(re.split("[/?#]", place)[0].rpartition("@")[2])
-    return scheme.lower() in ("http", "https", "ws", "wss") and bool(
-        TRUSTED.fullmatch(name) or (name and name == name_of(host))
-    )
-
-
-def name_of(place: str) -> str:
-    """Without the port, and without the dot at the end."""
-    # urlsplit does not mind what stands around brackets; browsers send no such thing
-    found = re.search(r"\[[^\]]*\]", place.lower()) or re.match("[^:]*", place.lower())
-    return re.sub(r"(.)\.$", r"\1", found[0]) if found else ""
+def is_trusted(origin: str, host: str, secure: bool) -> bool:
+    """What must hold of each page that gets in; some get in only if ``host`` is none of ours."""
+    found = ORIGIN.fullmatch(origin.lower())
+    if not found:
+        return False
+    page_secure, name = found[1] in ("https", "wss"), re.sub(r"\.$", "", found[2])
+    default = "443" if page_secure else "80"
+    port = found[3] or default
+    if SHOP.fullmatch(name):
+        return found[1] == "https" and port == "8443"
+    if not OURS.fullmatch(name):
+        return False
+    own = re.sub(r"\.(?=:|$)", "", host.lower())
+    if page_secure == secure and own in (f"{name}:{port}", *([name] if port == default else [])):
+        return True
+    return port == default and (page_secure or not secure)
 
 
 def made_of(cookie: str = f"sessionid={KNOWN}", origin: str = "", host: str = "testserver", *forwarded: str) -> bytes:
@@ -136,5 +154,9 @@ def seeds() -> dict[str, bytes]:
         "port": made_of(origin="http://localhost:99999", host="localhost:99999"),
         "forwarded": made_of("a=b", "http://public.site", "upstream", "public.site"),
         "proxies": made_of("", "", "testserver", "", "1.2.3.4, x\x1b[31m, 192.0.2.1 ,10.0.0.1, 2001:DB8::2"),
+        "secure": made_of("a=b", "https://testserver", "testserver", "", "", "https"),
+        "another-port": made_of("a=b", "https://testserver:8443", "testserver", "", "", "https"),
+        "another-scheme": made_of("a=b", "http://testserver", "testserver", "", "", "https"),
+        "no-host": made_of("a=b", "https://www.example.com", "localhost:9090", "", "", "https"),
         "backslash": made_of(origin="https://evil.example\\@testserver/"),
     }
