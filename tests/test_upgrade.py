@@ -8,6 +8,7 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +22,9 @@ from django.test import RequestFactory, override_settings
 from websocket import ABNF, WebSocket, WebSocketBadStatusException
 
 import tests.django_setup  # noqa: F401
-from tests.browsers import counts, get, log_in
+from tests.browsers import counts, get, log_in, plain_socket
 from tests.servers import UWSGI, RunServer, Site, Valkey, wait_for
+from ws4redis import settings as ws4redis_settings
 from ws4redis.auth.identity import identify
 from ws4redis.exceptions import RedisUnavailable, UpgradeRefused
 from ws4redis.subscriber import RedisSubscriber
@@ -106,6 +108,79 @@ def test_answers(site: Site, headers: dict[str, Any], status: str, words: str) -
     text = answer(site, {name: value for name, value in headers.items() if name not in request}, **request)
     assert re.match(rf"HTTP/1\.[01] {status} ", text), text
     assert words in text
+
+
+class OnlyWebsockets(UWSGI):
+    """All requests are the websocket application's, as where pages have a server of their own."""
+
+    defaults: dict[str, Any] = {**UWSGI.defaults, "module": "tests.site.wsgi:_websocket_app"}  # noqa: RUF012
+
+
+class OnlyWebsocketsRunServer(RunServer):
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "WSGI_APPLICATION": "ws4redis.django_runserver._websocket_app"}
+
+
+@pytest.fixture(scope="module")
+def bare_door(door: type[Site], redis_server: Valkey, database: Path) -> Iterator[Site]:
+    kind = OnlyWebsockets if door is UWSGI else OnlyWebsocketsRunServer
+    with kind(redis_server.url, DATABASE=str(database)) as server:
+        yield server
+
+
+# request target, status where pages are served, too, and where they are not; and the facility
+TARGETS: list[tuple[str, str, str, str | None]] = [
+    ("/ws/secret", "101", "101", "secret"),
+    ("/secret", "404", "101", "secret"),
+    ("secret", "404", "400", None),
+    ("ws/secret", "404", "400", None),
+    ("sec/ws/ret", "404", "400", None),
+    ("%2Fws/secret", "101", "101", "secret"),
+    ("/sec/ws/ret", "404", "101", "/secret"),
+    # bytes as they were decoded
+    (f"/ws/{'x' * 1024}", "101", "101", "x" * 1024),
+    (f"/ws/{'x' * 1025}", "404", "404", None),
+    (f"/ws/{'%E2%82%AC' * 341}x", "101", "101", "\N{EURO SIGN}" * 341 + "x"),
+    (f"/ws/{'%E2%82%AC' * 341}xx", "404", "404", None),
+]
+
+
+@pytest.mark.parametrize(("target", "with_pages", "without", "facility"), TARGETS, ids=lambda each: str(each)[:20])
+def test_which_paths_lead_to_a_facility(
+    site: Site, bare_door: Site, redis_server: Valkey, target: str, with_pages: str, without: str, facility: str | None
+) -> None:
+    """Who looks at ``request.path_info`` in a hook knows each facility by one path, or by that without the prefix."""
+    for server, status in ((site, with_pages), (bare_door, without)):
+        text = answer(server, {}, path=f"{target}?subscribe-broadcast")
+        assert re.match(rf"HTTP/1\.[01] {status} ", text), text
+    if facility is not None:
+        with plain_socket(bare_door, f"{target}?subscribe-broadcast"):
+            assert redis_server.client().publish(f"broadcast:{facility}", "hi") == 1
+
+
+def test_a_query_that_uwsgi_has_dropped(redis_server: Valkey) -> None:
+    """It goes on without what does not fit into its buffer: who asks to listen would get in, and hear nothing."""
+    with UWSGI(redis_server.url, {"buffer-size": 4096}) as small:
+        for length, status in ((1000, "101 Switching Protocols"), (2500, "414 URI Too Long")):
+            text = answer(small, {}, path=f"/ws/a?subscribe-broadcast&{'x' * length}")
+            assert text.startswith(f"HTTP/1.1 {status}\r\n")
+        assert "buffer-size" in text
+
+
+# what a server tells of a request without a query; a proxy or a rule may have taken it off
+WITHOUT_A_QUERY: list[tuple[dict[str, Any], str]] = [
+    ({"QUERY_STRING": "", "REQUEST_URI": "/ws/news?subscribe-broadcast"}, "503"),
+    ({"QUERY_STRING": "subscribe-broadcast", "REQUEST_URI": "/ws/news"}, "503"),
+    ({"QUERY_STRING": None, "REQUEST_URI": "/ws/news"}, "503"),
+    ({"QUERY_STRING": None, "REQUEST_URI": "/ws/news?"}, "503"),
+    ({"QUERY_STRING": None}, "503"),
+    ({"QUERY_STRING": None, "REQUEST_URI": "/ws/news?subscribe-broadcast"}, "414"),
+]
+
+
+@pytest.mark.parametrize(("environ", "status"), WITHOUT_A_QUERY)
+def test_a_query_that_was_not_there(environ: dict[str, Any], status: str) -> None:
+    assert steps(environ=environ)[0].startswith(status)
 
 
 REFUSALS: list[tuple[dict[str, Any], str]] = [
@@ -506,14 +581,97 @@ class Doorless(WebsocketWSGIServer):
         raise UpgradeRefused(503, "so far so good")
 
 
-def steps(query: str = "", server: type[Doorless] = Doorless, **settings: Any) -> tuple[str, str]:
-    """The status line and the body."""
+def steps(
+    query: str = "", server: type[Doorless] = Doorless, environ: dict[str, Any] | None = None, **settings: Any
+) -> tuple[str, str]:
+    """The status line and the body.
+
+    Args:
+        environ: what is changed in the request's; None leaves out.
+    """
     headers = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in HANDSHAKE.items()}
     told: list[str] = []
     with override_settings(**settings):
-        environ = RequestFactory().get(f"/ws/news?{query}", **headers).environ
-        body = server()(environ, lambda status, headers: told.append(status))
+        request = {**RequestFactory().get(f"/ws/news?{query}", **headers).environ, **(environ or {})}
+        given = {name: value for name, value in request.items() if value is not None}
+        body = server()(given, lambda status, headers: told.append(status))
     return told[0], b"".join(body).decode()
+
+
+# how a site may install its check of who comes: a function of the class to be changed and of what is called
+Install = Callable[[pytest.MonkeyPatch, type[Doorless], Callable[..., Any]], None]
+
+
+def on_the_server(name: str) -> Install:
+    return lambda patch, server, check: patch.setattr(server, name, check)
+
+
+def on_the_base(name: str) -> Install:
+    return lambda patch, server, check: patch.setattr(WebsocketWSGIServer, name, check)
+
+
+def on_the_object(name: str) -> Install:
+    def install(patch: pytest.MonkeyPatch, server: type[Doorless], check: Callable[..., Any]) -> None:
+        def init(self: Any) -> None:
+            WebsocketWSGIServer.__init__(self)
+            setattr(self, name, partial(check, self))
+
+        patch.setattr(server, "__init__", init, raising=False)
+
+    return install
+
+
+def by_mixin(name: str) -> Install:
+    def install(patch: pytest.MonkeyPatch, server: type[Doorless], check: Callable[..., Any]) -> None:
+        server.__bases__ = (type("Mixin", (WebsocketWSGIServer,), {name: check}), Doorless)
+
+    return install
+
+
+def on_the_subscriber(patch: pytest.MonkeyPatch, server: type[Doorless], check: Callable[..., Any]) -> None:
+    patch.setattr(RedisSubscriber, "set_pubsub_channels", check)
+
+
+def as_the_servers_subscriber(patch: pytest.MonkeyPatch, server: type[Doorless], check: Callable[..., Any]) -> None:
+    def init(self: Any) -> None:
+        WebsocketWSGIServer.__init__(self)
+        self.Subscriber = type("Own", (RedisSubscriber,), {"set_pubsub_channels": check})
+
+    patch.setattr(server, "__init__", init, raising=False)
+
+
+def as_a_setting(patch: pytest.MonkeyPatch, server: type[Doorless], check: Callable[..., Any]) -> None:
+    # as by an assignment, which ends with the test
+    patch.setitem(vars(ws4redis_settings), "WS4REDIS_ALLOWED_CHANNELS", partial(check, None))
+
+
+# and whether the visitor has been identified when it is called
+INSTALLED: dict[str, tuple[Install, bool]] = {
+    f"{how.__name__} {name}": (how(name), identified)
+    for name, identified in (("process_request", False), ("process_subscriptions", True))
+    for how in (on_the_server, on_the_base, on_the_object, by_mixin)
+} | {each.__name__: (each, True) for each in (on_the_subscriber, as_the_servers_subscriber, as_a_setting)}
+
+
+@pytest.mark.parametrize(("install", "identified"), INSTALLED.values(), ids=INSTALLED)
+def test_a_check_is_called_wherever_it_was_put(
+    monkeypatch: pytest.MonkeyPatch, install: Install, identified: bool
+) -> None:
+    """Visitors without a cookie are not spared it, and pages of other sites do not get as far."""
+
+    class Server(Doorless):
+        pass
+
+    def check(self: Any, request: HttpRequest, *flags: Any) -> None:
+        seen.append(hasattr(request, "user"))
+        raise PermissionDenied
+
+    seen: list[bool] = []
+    install(monkeypatch, Server, check)
+    assert steps("subscribe-broadcast", Server)[0] == "403 Forbidden"
+    assert seen == [identified]
+    assert "origin" in steps("subscribe-broadcast", Server, {"HTTP_ORIGIN": "https://evil.example"})[1]
+    assert len(seen) == 1
 
 
 class AuthenticationFailed(Exception):

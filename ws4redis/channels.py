@@ -28,6 +28,9 @@ AUDIENCES = ("broadcast", "group", "user", "session")
 
 ECHO = "echo"
 
+#: in bytes: it is part of each channel's name, which Redis and each listening process keep
+MAX_FACILITY_SIZE = 1024
+
 #: more parameters than these are Django's affair
 _FEW = 100
 

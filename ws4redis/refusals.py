@@ -17,6 +17,7 @@ _REASONS = {
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
+    414: "URI Too Long",
     426: "Upgrade Required",
     429: "Too Many Requests",
     500: "Internal Server Error",

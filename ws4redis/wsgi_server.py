@@ -27,6 +27,7 @@ from ws4redis.exceptions import (
     FrameTooLargeException,
     HandshakeError,
     InvalidHandshake,
+    UpgradeRefused,
     UpgradeRequiredError,
     WebSocketError,
 )
@@ -110,6 +111,7 @@ class WebsocketWSGIServer:
             request = self._request(environ)
             # one that was written for django-websocket-redis returns nothing
             handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
+            _check_url(environ, request.path_info)
             subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
             check_origin(request, hooked=not self._is_stock())
             compression = _compression(handshake)
@@ -273,6 +275,23 @@ def _subscriber_class() -> type[RedisSubscriber]:
             f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of ws4redis.subscriber.RedisSubscriber."
         )
     return subscriber
+
+
+def _check_url(environ: Environ, path: str) -> None:
+    """
+    Raises:
+        UpgradeRefused: 400, 404 or 414.
+    """
+    if not path.startswith("/"):
+        # a hook that looks at the path knows its facilities by another one
+        raise UpgradeRefused(400, "The path does not begin with a slash.")
+    if len(channels.facility_of(path).encode()) > channels.MAX_FACILITY_SIZE:
+        raise UpgradeRefused(
+            404, f"There is no websocket here: the facility is longer than {channels.MAX_FACILITY_SIZE} bytes."
+        )
+    # uWSGI goes on without what is too long for its buffer-size
+    if "QUERY_STRING" not in environ and environ.get("REQUEST_URI", "").partition("?")[2]:
+        raise UpgradeRefused(414, "The query does not fit into uWSGI's buffer-size.")
 
 
 def _asks_for_health(environ: Environ) -> bool:

@@ -44,8 +44,17 @@ def parsed(data: bytes) -> tuple[Identity, dict[str, str]]:
 def check(data: bytes) -> None:
     identity, environ = parsed(data)
     status = answer(environ).status
-    assert status in (101, 400)
+    assert status in (101, 400, 404)
     request = WSGIRequest({**HANDSHAKE, **environ, "wsgi.input": BytesIO()})
+    facility = facility_of(request.path_info)
+    if status == 404:
+        assert len(facility.encode()) > 1024
+        return
+    if not request.path_info.startswith("/"):
+        assert status == 400
+        return
+    if status == 101 and not facility.startswith("/"):
+        assert request.path_info in (f"/ws/{facility}", f"/{facility}"), "hooks know it by another path"
     try:
         flags = flags_of(request)
     except SuspiciousOperation:
@@ -53,7 +62,7 @@ def check(data: bytes) -> None:
         return
     assert status == 101
     assert len(set(flags)) == len(flags)
-    check_channels(identity, facility_of(request.path_info), flags)
+    check_channels(identity, facility, flags)
 
 
 def check_channels(identity: Identity, facility: str, flags: list[str]) -> None:
@@ -96,6 +105,9 @@ TARGETS = {
     "nested": "/ws/a/ws/b?subscribe-broadcast",
     "elsewhere": "/news?subscribe-broadcast",
     "relative": "//ws/../../etc/passwd?subscribe-broadcast",
+    "no-slash": "secret?subscribe-broadcast",
+    "in-the-middle": "sec/ws/ret?subscribe-broadcast",
+    "long": f"/ws/{'x' * 1025}?subscribe-broadcast",
     "split": "/ws/a%0d%0aInjected:%20yes%00%1b[31m?subscribe-broadcast%0d%0aInjected:%20yes",
     "wildcards": "/ws/*?[^a]?subscribe-broadcast",
     "colons": "/ws/a:b::?subscribe-user&subscribe-group",
