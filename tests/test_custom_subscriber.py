@@ -23,11 +23,13 @@ from django.test import RequestFactory, override_settings
 from websocket import ABNF, WebSocketBadStatusException
 
 import tests.django_setup  # noqa: F401
-from tests.browsers import counts
+from tests.browsers import counts, log_in
 from tests.loop.test_listener import Situation
 from tests.servers import UWSGI, RunServer, Site, Valkey, wait_for
+from tests.site import copied
 from ws4redis import redis_client
 from ws4redis.exceptions import UpgradeRefused
+from ws4redis.groups import update_groups
 from ws4redis.hearing import OwnMessages
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.wsgi_server import WebsocketWSGIServer
@@ -41,6 +43,10 @@ class Reading(RedisSubscriber):
 
     def parse_response(self) -> Any:
         return super().parse_response()
+
+
+def login_cookie(site: Site, name: str) -> str:
+    return f"sessionid={log_in(site, name)}"
 
 
 # -- by hand, without any loop --
@@ -243,7 +249,7 @@ def test_other_channels_by_hand(make: Callable[..., Any], store: redis.Redis, fa
 
 
 @pytest.mark.parametrize("flags", [[], ["subscribe-broadcast"]], ids=str)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, copied.CopiedSubscriber, copied.ChannelsSubscriber, copied.ReleaseSubscriber])
 def test_release_gives_the_connection_back(
     make: Callable[..., Any], store: redis.Redis, facility: str, kind: Any, flags: list[str]
 ) -> None:
@@ -255,6 +261,32 @@ def test_release_gives_the_connection_back(
         subscriber.release()
         assert subscriber.get_file_descriptor() is None
     wait_for(lambda: {each["id"] for each in store.client_list(_type="pubsub")} == before, "it is given back")
+
+
+def test_release_leaves_other_connections_of_the_client_alone(redis_server: Valkey, store: redis.Redis) -> None:
+    channel = uuid.uuid4().hex
+    with redis.Redis.from_url(redis_server.url) as client, client.pubsub() as other:
+        other.subscribe(channel)
+        subscriber = copied.ChannelsSubscriber(client)
+        subscriber.set_pubsub_channels(johns_request(channel), ["subscribe-broadcast"])
+        subscriber.release()
+        assert store.publish(channel, "hi") == 1
+
+
+@pytest.mark.parametrize("kind", [copied.CopiedSubscriber, copied.KeepingSubscriber, copied.PatternSubscriber])
+def test_too_many_channels_of_a_copy_are_refused(make: Callable[..., Any], facility: str, kind: Any) -> None:
+    subscriber = make(kind, facility, *RedisSubscriber.subscription_channels)
+    with override_settings(WS4REDIS_MAX_CHANNELS=3), pytest.raises(UpgradeRefused, match=r"[45] channels"):
+        subscriber.hand_over(johns_request(facility), [])
+
+
+@pytest.mark.parametrize("kind", [RedisSubscriber, copied.ReleaseSubscriber])
+def test_what_the_loop_reads_is_released_as_of_old(facility: str, kind: Any) -> None:
+    subscriber = kind(redis_client.client())
+    subscriber.set_pubsub_channels(johns_request(facility), ["subscribe-broadcast"])
+    assert subscriber._subscription.subscribed
+    copied.CopiedRelease.release(subscriber)
+    assert (subscriber._subscription.subscribed, subscriber.channels_heard) == (False, ())
 
 
 def test_the_loops_subscription_has_no_patterns(store: redis.Redis) -> None:
@@ -419,7 +451,7 @@ MOVES = [
 
 
 @pytest.mark.parametrize(("flags", "moves", "heard"), MOVES)
-@pytest.mark.parametrize("part", KINDS_OF_ROOMS)
+@pytest.mark.parametrize("part", [*KINDS_OF_ROOMS, "copied-rooms"])
 def test_rooms(
     site: Site, client: redis.Redis, facility: str, part: str, flags: str, moves: list[str], heard: list[str]
 ) -> None:
@@ -448,7 +480,7 @@ BEGINNINGS = [
 
 
 @pytest.mark.parametrize(("flags", "moves", "heard"), BEGINNINGS)
-@pytest.mark.parametrize("part", KINDS_OF_ROOMS)
+@pytest.mark.parametrize("part", [*KINDS_OF_ROOMS, "copied-rooms"])
 def test_rooms_of_one_who_heard_nothing_at_first(
     site: Site, client: redis.Redis, facility: str, part: str, flags: str, moves: list[str], heard: str
 ) -> None:
@@ -668,11 +700,13 @@ OWN = [("", False), ("&echo", True)]
 
 
 @pytest.mark.parametrize(("echo", "comes_back"), OWN)
-@pytest.mark.parametrize("part", ["reading", "persistent", "rooms", "reading-rooms"])
+@pytest.mark.parametrize(
+    "part", ["reading", "persistent", "rooms", "reading-rooms", "copied", "copied-keeping", "store", "whole-store"]
+)
 def test_own_messages(site: Site, client: redis.Redis, facility: str, part: str, echo: str, comes_back: bool) -> None:
     path, channel = f"/ws/{part}/{facility}?subscribe-broadcast", f"broadcast:{part}/{facility}"
     speaker, other = site.connect(f"{path}&publish-broadcast{echo}"), site.connect(path)
-    publish(client, channel, "both are there", listeners=1 if part == "rooms" else 2)
+    publish(client, channel, "both are there", listeners=1 if part in ("rooms", "copied", "store") else 2)
     assert [each.recv() for each in (speaker, other)] == ["both are there"] * 2
     messages = ["same", "same", *(str(number) for number in range(50))]
     for message in messages:
@@ -708,6 +742,101 @@ def test_who_comes_back_hears_somebody_elses_equal_message(elsewhere: bytes, arr
     browser.sent()
     browser.publish((b"a", b"m"))
     assert browser.sent() == b"m"
+
+
+# -- bodies that were copied from django-websocket-redis --
+
+ALL_FLAGS = "&".join(RedisSubscriber.subscription_channels)
+
+# part, its own Redis connections
+COPIES = [
+    ("copied", 0),
+    ("copied-channels", 0),
+    ("copied-release", 0),
+    ("copied-persisted", 0),
+    ("copied-given", 0),
+    ("copied-keeping", 1),
+    ("copied-patterns", 1),
+    ("store", 0),
+    ("whole-store", 1),
+]
+
+
+@pytest.mark.parametrize(("part", "connections"), COPIES)
+def test_copies_hear_all(site: Site, client: redis.Redis, facility: str, part: str, connections: int) -> None:
+    here, key = f"{part}/{facility}", log_in(site, "john")
+    channels = [f"{each}:{here}" for each in ("broadcast", "group:chatusers", "user:john", f"session:{key}")]
+    for channel in channels:
+        client.set(channel, f"kept {channel}", ex=60)
+    browser = site.connect(f"/ws/{here}?{ALL_FLAGS}", cookie=f"sessionid={key}")
+    assert [browser.recv() for _ in channels] == [f"kept {channel}" for channel in channels]
+    for channel in channels:
+        publish(client, channel, f"to {channel}")
+        assert browser.recv() == f"to {channel}"
+    assert own_connections(client) == connections
+
+
+def test_a_copy_subscribes_by_its_own_name(site: Site, client: redis.Redis, facility: str) -> None:
+    browser = site.connect(f"/ws/copied-keeping/{facility}?subscribe-broadcast")
+    browser.send(f"/join {facility}-a")
+    publish(client, f"broadcast:{facility}-a", "hi")
+    assert browser.recv() == "hi"
+
+
+@pytest.mark.parametrize("part", ["copied", "copied-given", "store"])
+def test_copies_follow_groups(site: Site, valkey: Valkey, client: redis.Redis, facility: str, part: str) -> None:
+    groups = {name: f"group:{name}:{part}/{facility}" for name in ("chatusers", "writers")}
+    john = SimpleNamespace(get_username=lambda: "john")
+    browser = site.connect(f"/ws/{part}/{facility}?{ALL_FLAGS}", cookie=login_cookie(site, "john"))
+    with override_settings(WS4REDIS_CONNECTION=valkey.url):
+        for names in (["writers"], []):
+            update_groups(john, names)
+            expected = [groups[name] for name in names]
+            wait_for(lambda expected=expected: rooms_with_listeners(client, [*groups.values()]) == expected, names)
+            for channel in expected:
+                client.publish(channel, names[0])
+                assert browser.recv() == names[0]
+    next_is(client, browser, f"user:john:{part}/{facility}")
+
+
+def test_a_copy_that_leaves_groups_out_is_not_given_them(make: Callable[..., Any], facility: str) -> None:
+    """Whoever has chosen other channels than ours is not subscribed to ours when the groups change."""
+
+    class Choosy(copied.CopiedSubscriber):
+        def names(self, request: HttpRequest, channels: Any, direction: str) -> list[str]:
+            return [f"mine:{facility}"]
+
+    subscriber = make(Choosy, facility, "subscribe-group")
+    subscriber.hand_over(johns_request(facility), ["subscribe-group"])
+    assert (subscriber.groups_channel, subscriber.channels_heard) == (None, (f"mine:{facility}".encode(),))
+
+
+# part, the class, what is said once
+TOLD = [
+    ("copied", "CopiedSubscriber", "CopiedSubscriber.set_pubsub_channels() opens a Redis connection for each"),
+    (
+        "copied-keeping",
+        "KeepingSubscriber",
+        "KeepingSubscriber.set_pubsub_channels() opens a Redis connection for each",
+    ),
+    ("store", "Store", "tests.site.copied.Store'> extends RedisStore; let it extend RedisSubscriber"),
+]
+
+
+@pytest.mark.parametrize(("part", "kind", "said"), TOLD)
+def test_copies_are_told_of_once(
+    site: Site, client: redis.Redis, facility: str, part: str, kind: str, said: str
+) -> None:
+    for _ in range(3):
+        site.connect(f"/ws/{part}/{facility}?subscribe-broadcast")
+    assert site.log().count(said) == 1
+
+
+@pytest.mark.parametrize("part", ["copied-release", "rooms"])
+def test_what_needs_no_copy_is_not_told_of(site: Site, client: redis.Redis, facility: str, part: str) -> None:
+    before = len(site.log())
+    site.connect(f"/ws/{part}/{facility}?subscribe-broadcast")
+    assert "opens a Redis connection" not in site.log()[before:]
 
 
 # -- release --

@@ -917,6 +917,10 @@ DIFFERENCES = {
         "js/ws4redis.test.js::the queue is bounded",
     ],
     "reconnecting": ["js/ws4redis.test.js::after close code"],
+    "subscribers with copied bodies, or that extend `RedisStore`": [
+        "test_custom_subscriber.py::test_copies_hear_all",
+        "test_custom_subscriber.py::test_copies_are_told_of_once",
+    ],
     "overriding `select` of a server": ["test_custom_subscriber.py::test_select_is_refused"],
 }
 

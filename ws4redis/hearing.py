@@ -42,6 +42,11 @@ class Subscriptions:
     def channels(self) -> dict[bytes, None]:
         return dict.fromkeys(self.names)
 
+    @property
+    def subscribed(self) -> bool:
+        """Whether there are any."""
+        return bool(self.names)
+
     def subscribe(self, *names: str | bytes) -> None:
         """
         Raises:
@@ -55,6 +60,11 @@ class Subscriptions:
         """Without names: from all."""
         left = set(map(_encoded, names)) if names else set(self.names)
         self.replace(name for name in self.names if name not in left)
+
+    def reset(self) -> None:
+        self.unsubscribe()
+
+    close = reset
 
     def replace(self, names: Iterable[bytes]) -> None:
         before, self.names = self.names, tuple(dict.fromkeys(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +19,10 @@ from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
 __all__ = ["SELF", "RedisStore", "RedisSubscriber"]
 
+logger = logging.getLogger("ws4redis")
+
+_warned: set[type] = set()
+
 
 class RedisSubscriber(RedisStore):
     """Decides to which channels one websocket listens and publishes; made for each websocket.
@@ -31,14 +36,15 @@ class RedisSubscriber(RedisStore):
     subscription_channels = ["subscribe-session", "subscribe-group", "subscribe-user", "subscribe-broadcast"]  # noqa: RUF012
     publish_channels = ["publish-session", "publish-group", "publish-user", "publish-broadcast"]  # noqa: RUF012
 
+    # here, for a subclass may have an __init__() that was copied from django-websocket-redis
+    _subscription: Subscriptions | PubSub = None
+    #: set by the loop where the browser shall not get its own messages back
+    _own_messages: OwnMessages | None = None
+    _standing: Standing | None = None
+
     def __init__(self, connection: Redis) -> None:
         super().__init__(connection)
-        self._subscription: Subscriptions | PubSub = (
-            redis_client.own_pubsub(connection) if self.reads_itself() else Subscriptions()
-        )
-        #: set by the loop where the browser shall not get its own messages back
-        self._own_messages: OwnMessages | None = None
-        self._standing: Standing | None = None
+        self._subscription = self._new_subscription()
 
     def set_pubsub_channels(self, request: HttpRequest, channels: Sequence[str]) -> None:
         """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
@@ -82,11 +88,42 @@ class RedisSubscriber(RedisStore):
 
     def release(self) -> None:
         """The browser is gone; also called where it never came."""
-        if not isinstance(self._subscription, Subscriptions):
+        if isinstance(self._subscription, PubSub):
             self._subscription.reset()
-            self._subscription.connection_pool.disconnect()
+            if self._subscription.connection_pool is not self._connection.connection_pool:
+                self._subscription.connection_pool.disconnect()
 
     # for the loop
+
+    def hand_over(self, request: HttpRequest, flags: Sequence[str]) -> None:
+        """Let the loop listen to what ``set_pubsub_channels`` has subscribed to.
+
+        That of django-websocket-redis subscribed on a ``PubSub`` of its own, and so do its copies.
+
+        Raises:
+            UpgradeRefused: 403, there are more channels than ``WS4REDIS_MAX_CHANNELS``.
+        """
+        if self._subscription is None:
+            self._subscription = self._new_subscription()
+        if not isinstance(self._subscription, PubSub):
+            return
+        pubsub = self._subscription
+        check_number(len(pubsub.channels) + len(pubsub.patterns))
+        if self.reads_itself():
+            return
+        _warn_of_own_pubsub(type(self))
+        if not self._needs(pubsub):
+            self._subscription = Subscriptions()
+            self._subscription.subscribe(
+                *(name for name in pubsub.channels if name not in pubsub.pending_unsubscribe_channels)
+            )
+            pubsub.reset()
+            self._follow_groups(request, flags)
+
+    @property
+    def source(self) -> RedisSubscriber | None:
+        """This object where it reads from Redis itself; None where the loop does that for it."""
+        return self if self.reads_itself() or isinstance(self._subscription, PubSub) else None
 
     @classmethod
     def reads_itself(cls) -> bool:
@@ -143,7 +180,24 @@ class RedisSubscriber(RedisStore):
 
     # inside
 
+    def _new_subscription(self) -> Subscriptions | PubSub:
+        return redis_client.own_pubsub(self._connection) if self.reads_itself() else Subscriptions()
+
+    def _needs(self, pubsub: PubSub) -> bool:
+        """Whether the loop cannot take its place: it has patterns, or is at hand under another name."""
+        return bool(pubsub.patterns) or sum(each is pubsub for each in vars(self).values()) > 1
+
+    def _follow_groups(self, request: HttpRequest, flags: Sequence[str]) -> None:
+        """Where the channels of the groups are those that ``RedisSubscriber`` would have found."""
+        standing = Standing(identity_of(request), facility_of(request.path_info), tuple(flags))
+        subscribed = {name.encode() for name in standing.channels("subscribe")}
+        published = set(standing.channels("publish"))
+        if standing.depends_on_groups and subscribed <= {*self.channels_heard} and published <= self._publishers:
+            self._standing = standing
+
     def _subscribe(self, names: list[str]) -> None:
+        if self._subscription is None:
+            self._subscription = self._new_subscription()
         if isinstance(self._subscription, Subscriptions):
             self._subscription.subscribe(*names)
             return
@@ -153,8 +207,8 @@ class RedisSubscriber(RedisStore):
 
     def _own_subscription(self) -> PubSub:
         """Whoever drives this object himself needs no loop."""
-        if isinstance(self._subscription, Subscriptions):
-            names = self._subscription.names
+        if not isinstance(self._subscription, PubSub):
+            names = self._subscription.names if self._subscription is not None else ()
             self._subscription = redis_client.own_pubsub(self._connection)
             if names:
                 with redis_client.redis_errors():
@@ -188,3 +242,21 @@ def _moved(names: Iterable[str], before: Standing, after: Standing, direction: s
     """The channels after a change; what a subclass has added stays."""
     old = before.channels(direction)
     return [*after.channels(direction), *(name for name in names if name not in old)]
+
+
+def completed(store: type[RedisStore]) -> type[RedisSubscriber]:
+    """A subscriber's class from one that extends ``RedisStore``, with our methods for those that it lacks."""
+    return type(store.__name__, (store, RedisSubscriber), {"__module__": store.__module__})
+
+
+def _warn_of_own_pubsub(kind: type) -> None:
+    """Once for each class."""
+    if kind not in _warned:
+        _warned.add(kind)
+        logger.warning(
+            "%s.%s.set_pubsub_channels() opens a Redis connection for each websocket: call "
+            "super().set_pubsub_channels(request, channels) instead of self._connection.pubsub(), then "
+            "self._subscription.subscribe() for further channels",
+            kind.__module__,
+            kind.__qualname__,
+        )

@@ -23,7 +23,7 @@ class ChannelView:
         self._subscriber = subscriber
         self.seats: tuple[str, ...] = ()
         self.groups_channel = subscriber.groups_channel
-        self.source = subscriber if subscriber.reads_itself() else None
+        self.source = subscriber.source
         sender = subscriber.sender_of_persisted() or ("send_persisted_messages" if self.source else None)
         self.send_kept: Callable[[WebSocket], None] | None = getattr(subscriber, sender) if sender else None
         self.own_messages: OwnMessages | None = None

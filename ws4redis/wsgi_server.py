@@ -40,9 +40,9 @@ from ws4redis.loop.runtime import Runtime
 from ws4redis.loop.tally import tally
 from ws4redis.protocol.deflate import Agreement, Options, agree
 from ws4redis.protocol.handshake import HEADERS, Handshake, accept_response, read_handshake, select_subprotocol
-from ws4redis.redis_store import RedisMessage
+from ws4redis.redis_store import RedisMessage, RedisStore
 from ws4redis.refusals import refusal_for
-from ws4redis.subscriber import SET_PUBSUB_CHANNELS, RedisSubscriber
+from ws4redis.subscriber import SET_PUBSUB_CHANNELS, RedisSubscriber, completed
 from ws4redis.views import ChannelView
 from ws4redis.websocket import WebSocket
 
@@ -220,6 +220,7 @@ class WebsocketWSGIServer:
         subscriber = self.Subscriber(self._client())
         try:
             subscriber.set_pubsub_channels(request, flags)
+            subscriber.hand_over(request, flags)
             check_number(len(subscriber._publishers))
             view = ChannelView(subscriber, echo)
         except BaseException:
@@ -270,11 +271,14 @@ _PROCESS_SUBSCRIPTIONS = WebsocketWSGIServer.process_subscriptions
 def _subscriber_class() -> type[RedisSubscriber]:
     given = settings.WS4REDIS_SUBSCRIBER
     subscriber = import_string(given) if isinstance(given, str) else given
-    if not (isinstance(subscriber, type) and issubclass(subscriber, RedisSubscriber)):
-        raise ImproperlyConfigured(
-            f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of ws4redis.subscriber.RedisSubscriber."
-        )
-    return subscriber
+    if isinstance(subscriber, type) and issubclass(subscriber, RedisSubscriber):
+        return subscriber
+    if isinstance(subscriber, type) and issubclass(subscriber, RedisStore) and subscriber is not RedisStore:
+        logger.warning("WS4REDIS_SUBSCRIBER: %s extends RedisStore; let it extend RedisSubscriber", given)
+        return completed(subscriber)
+    raise ImproperlyConfigured(
+        f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of ws4redis.subscriber.RedisSubscriber."
+    )
 
 
 def _check_url(environ: Environ, path: str) -> None:

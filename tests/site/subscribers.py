@@ -13,6 +13,7 @@ try:
     from ws4redis.uwsgi_runserver import uWSGIWebsocketServer as WebsocketServer
 except ImportError:  # manage.py runserver
     from ws4redis.django_runserver import WebsocketRunServer as WebsocketServer
+from tests.site import copied
 from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.subscriber import RedisSubscriber
@@ -150,6 +151,16 @@ _websocket_apps = {
     "forgetful": server(CountedSubscriber, ForgetfulServer),
     "inventive": server(CountedReadingSubscriber, InventiveServer),
     "wrapping": server(CountedSubscriber, WrappingServer),
+    "copied": server(copied.CopiedSubscriber),
+    "copied-channels": server(copied.ChannelsSubscriber),
+    "copied-release": server(copied.ReleaseSubscriber),
+    "copied-persisted": server(copied.PersistedSubscriber),
+    "copied-given": server(copied.CopiedSubscriber, WebsocketServer, _persistent),
+    "copied-rooms": server(copied.RoomsSubscriber),
+    "copied-keeping": server(copied.KeepingSubscriber),
+    "copied-patterns": server(copied.PatternSubscriber, WebsocketServer, _persistent),
+    "store": server(copied.Store),
+    "whole-store": server(copied.WholeStore),
 }
 
 
