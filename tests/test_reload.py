@@ -335,7 +335,8 @@ def test_a_worker_has_lived(start: Callable[..., Reloadable], option: str, in_fl
     """Without us, a worker whose max-worker-lifetime is over only says so: at the end of each request."""
     site = start(**{option: LIVES[option], "min-worker-lifetime": 1})
     old = pids(site)
-    browsers = [site.connect(PATH) for _ in range(5)]
+    # where its life is over before they come, one that it cannot take any more gets a 503, and comes again
+    browsers = [wait_for(lambda: serves_again(site), "a worker that takes it") for _ in range(5)]
     answer = ask(site, 3) if in_flight else None
     with ThreadPoolExecutor(len(browsers)) as executor:  # some may have come to the next worker, which ends likewise
         codes = [executor.submit(code_of, browser) for browser in browsers]
