@@ -1,4 +1,4 @@
-"""What ``publish_message`` to ten users costs, beside a bare redis-py pipeline of the same commands, in one run.
+"""What ``publish_message`` to ten users costs, beside a bare redis-py pipeline that does the same, in one run.
 
     python stress-tests/publisher.py [--messages 2000] [--repeat 5]
 
@@ -52,11 +52,16 @@ def pipeline(client: redis.Redis) -> Callable[[bytes], object]:
 
 
 def round_trips(client: redis.Redis, publish: Callable[[bytes], object]) -> int:
-    """How often Redis was written to; each of its transactions is sent in one piece."""
+    """How often Redis was written to; each transaction and each script is sent in one piece."""
     publish(MESSAGE)
-    before = client.info("commandstats")["cmdstat_exec"]["calls"]
+    before = pieces(client)
     publish(MESSAGE)
-    return int(client.info("commandstats")["cmdstat_exec"]["calls"]) - int(before)
+    return pieces(client) - before
+
+
+def pieces(client: redis.Redis) -> int:
+    statistics = client.info("commandstats")
+    return sum(int(statistics.get(f"cmdstat_{name}", {"calls": 0})["calls"]) for name in ("exec", "evalsha"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import websocket
@@ -377,8 +380,6 @@ def test_a_browsers_message_is_kept(site: Site, facility: str) -> None:
 
 def test_what_is_published_while_browsers_connect_arrives_once(site: Site, facility: str) -> None:
     """Persisted and live are the same messages: each browser sees a suffix of what was published, without doubles."""
-    import threading
-
     publisher = RedisPublisher(facility=facility, broadcast=True)
     browsers: list[websocket.WebSocket] = []
     connecting = threading.Event()
@@ -405,3 +406,31 @@ def test_what_is_published_while_browsers_connect_arrives_once(site: Site, facil
         got = list(iter(lambda browser=browser: receive(browser), "end"))
         first = int(got[0])
         assert got == [str(first + offset) for offset in range(len(got))]
+
+
+def numbers(publish: Callable[[str], object], stop: threading.Event) -> None:
+    """Large enough that Redis reads each in several pieces, between which it does other things."""
+    number = 0
+    while not stop.is_set():
+        publish(f"{number} ".ljust(100_000))
+        number += 1
+
+
+@pytest.mark.parametrize("transaction", [True, False])
+def test_a_newcomers_first_message_arrives_once(site: Site, facility: str, transaction: bool) -> None:
+    """To be kept and to be published is one step: what came as the last message does not come again."""
+    publisher = RedisPublisher(facility=facility, broadcast=True)
+    stop = threading.Event()
+    publish = partial(publisher.pipeline_publish_message, transaction=transaction)
+    publishing = threading.Thread(target=numbers, args=(publish, stop))
+    publishing.start()
+    heard = []
+    try:
+        for _ in range(150):
+            browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
+            heard.append([int(receive(browser)) for _ in range(3)])
+            browser.shutdown()
+    finally:
+        stop.set()
+        publishing.join()
+    assert [each for each in heard if each != [*range(each[0], each[0] + 3)]] == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 import inspect
 import os
 import random
+import re
 import socket
 import sys
 import threading
@@ -20,10 +21,11 @@ from django.http import HttpRequest
 from django.test import RequestFactory, override_settings
 
 import tests.django_setup  # noqa: F401
-from tests.servers import Valkey, free_port, wait_for
+from tests.servers import ROOT, Valkey, free_port, wait_for
 from tests.subscriptions import Heard
 from ws4redis import redis_client, settings
 from ws4redis.exceptions import RedisUnavailable
+from ws4redis.groups import update_groups
 from ws4redis.loop.subscription import Push, Subscription
 from ws4redis.publisher import RedisPublisher
 from ws4redis.redis_store import SELF, RedisMessage
@@ -395,14 +397,16 @@ def test_fetching_is_one_round_trip(redis_server: Valkey, connect: Callable[...,
     assert CountingConnection.trips - before == 1
 
 
-# MULTI and EXEC around a transaction, calls that Redis counts
-@pytest.mark.parametrize(("transaction", "calls"), [(True, 1), (False, 0)])
-def test_transaction(client: redis.Redis, facility: str, transaction: bool, calls: int) -> None:
-    publisher = RedisPublisher(facility=facility, broadcast=True)
+@pytest.mark.parametrize("transaction", [True, False])
+def test_transaction(client: redis.Redis, facility: str, transaction: bool) -> None:
+    """One step either way: a subscription cannot come between the last message and its publication."""
+    publisher = RedisPublisher(facility=facility, broadcast=True, users=["john"])
+    publisher.publish_message("Redis knows the script")
     client.config_resetstat()
     publisher.pipeline_publish_message("hi", transaction=transaction)
     statistics = client.info("commandstats")
-    assert [statistics.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("multi", "exec")] == [calls] * 2
+    names = ("evalsha", "setex", "publish", "eval", "multi")
+    assert [statistics.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in names] == [1, 2, 2, 0, 0]
 
 
 def by_name(server: Valkey) -> dict[str, Any]:
@@ -605,14 +609,65 @@ def test_redis_hangs_and_many_wait_for_a_connection(silent_port: int, connect: C
     assert time.monotonic() - begin < 2, "each waits for a connection, and then for an answer, at most that long"
 
 
-def test_a_refused_command_is_no_absence(client: redis.Redis, connect: Callable[..., None], facility: str) -> None:
-    client.acl_setuser("mute", enabled=True, nopass=True, keys=["*"], reset_channels=True, categories=["+@all"])
+# what a user must be allowed, what is published
+NEEDED = [("publish", 0), ("publish", 10), ("evalsha", 10)]
+
+
+@pytest.mark.parametrize(("command", "expire"), NEEDED)
+def test_who_may_not_is_told_so(
+    client: redis.Redis, connect: Callable[..., None], facility: str, command: str, expire: int
+) -> None:
+    client.acl_setuser(
+        "mute", enabled=True, nopass=True, keys=["*"], channels=["*"], categories=["+@all"], commands=[f"-{command}"]
+    )
     try:
         connect(f"redis://mute:x@127.0.0.1:{client.connection_pool.connection_kwargs['port']}")
-        with pytest.raises(redis.exceptions.ResponseError):
-            RedisPublisher(facility=facility, broadcast=True).publish_message("hi")
+        with pytest.raises(RedisUnavailable, match=r"permission|can't run this command"):
+            RedisPublisher(facility=facility, broadcast=True).publish_message("hi", expire=expire)
     finally:
         client.acl_deluser("mute")
+
+
+def allowed_by_the_docs() -> list[str]:
+    section = (ROOT / "docs/howto/redis.md").read_text().partition("## What it needs to be allowed")[2]
+    return re.findall(r"`([A-Z]+)`", section.partition(" for all keys")[0])
+
+
+def test_the_docs_say_what_must_be_allowed(client: redis.Redis, connect: Callable[..., None], facility: str) -> None:
+    commands = [f"+{each.lower()}" for each in allowed_by_the_docs()]
+    kinds = ["broadcast:*", "group:*", "user:*", "session:*", "ws4redis:*"]
+    client.acl_setuser(
+        "web", enabled=True, nopass=True, keys=kinds, channels=kinds, categories=["+@connection"], commands=commands
+    )
+    try:
+        connect(f"redis://web:x@127.0.0.1:{client.connection_pool.connection_kwargs['port']}")
+        works(facility)
+        guarded = RedisPublisher(facility=facility, broadcast=True)
+        guarded._spares_others, guarded._may_be_kept = True, False
+        assert guarded.publish_message("not kept") == 0
+        assert guarded.fetch_message(request_of("john", ["chatusers"], "key"), facility) is None
+        user = SimpleNamespace(get_username=lambda: "john")
+        assert update_groups(user, ["chatusers"]) == 0
+    finally:
+        client.acl_deluser("web")
+
+
+def test_what_may_not_be_kept_is_published(
+    client: redis.Redis, connect: Callable[..., None], listen: Callable[..., Listeners], facility: str
+) -> None:
+    """By a user without SETEX."""
+    client.acl_setuser(
+        "fleeting", enabled=True, nopass=True, keys=["*"], channels=["*"], categories=["+@all"], commands=["-setex"]
+    )
+    client.set(f"broadcast:{facility}", "older", ex=100)
+    listeners = listen([f"broadcast:{facility}"])
+    try:
+        connect(f"redis://fleeting:x@127.0.0.1:{client.connection_pool.connection_kwargs['port']}")
+        assert RedisPublisher(facility=facility, broadcast=True).publish_message("hi") == 1
+    finally:
+        client.acl_deluser("fleeting")
+    assert listeners.hear() == [b"hi"]
+    assert client.get(f"broadcast:{facility}") is None, "the older one is no longer the last"
 
 
 # many at once, and after a restart

@@ -56,4 +56,4 @@ class UpgradeRefused(Exception):
 
 
 class RedisUnavailable(RedisConnectionError):
-    """Redis did not answer within ``WS4REDIS_TIMEOUT``, or refused the connection."""
+    """Redis did not answer within ``WS4REDIS_TIMEOUT``, or refused; the text has what Redis said."""

@@ -23,6 +23,7 @@ from redis.connection import (
     UnixDomainSocketConnection,
     parse_url,
 )
+from redis.exceptions import BusyLoadingError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
@@ -40,11 +41,13 @@ _OF_THE_POOL = ("maint_notifications", "orig_", "himport", "health_check_interva
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Redis being away becomes our own error; that it refuses a command is the caller's affair."""
+    """That Redis is away, or refuses what it is asked, becomes our own error."""
     try:
         yield
     except RedisUnavailable:
         raise
+    except (ResponseError, BusyLoadingError) as error:
+        raise RedisUnavailable(f"Redis refuses: {error}") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise RedisUnavailable(f"Redis is not available: {error}") from error
 

@@ -11,6 +11,7 @@ from redis import Redis
 from ws4redis import channels, redis_client, settings
 from ws4redis.channels import SELF
 from ws4redis.historic import Historic, historic_names
+from ws4redis.keeping import keep_and_publish
 
 __all__ = ["SELF", "RedisMessage", "RedisStore"]
 
@@ -65,12 +66,19 @@ class RedisStore:
     #: seconds for which messages are kept; a subclass or an object may have its own
     _expire: int | None = _LateSetting("WS4REDIS_EXPIRE")  # type: ignore[assignment]
 
+    #: keys that are no kept messages are left alone; so it is where a browser speaks
+    _spares_others = False
+    #: whether what is published now may be kept
+    _may_be_kept = True
+
     def __init__(self, connection: Redis) -> None:
         self._connection = connection
         self._publishers: set[str] = set()
 
     def publish_message(self, message: str | bytes | RedisMessage, expire: int | None = None) -> int:
-        """Publish to all channels in one round trip (SETEX, PUBLISH).
+        """Publish to all channels in one round trip; a message is kept and published in one step.
+
+        Where Redis refuses to keep it (OOM, MISCONF), it is published all the same: newcomers get no last message.
 
         Args:
             expire: seconds for which newcomers get this message; 0 leaves what was kept before as it is; None
@@ -81,42 +89,43 @@ class RedisStore:
 
         Raises:
             ValueError: the message is neither text nor bytes, or is the heartbeat.
-            RedisUnavailable: Redis did not take it within ``WS4REDIS_TIMEOUT``.
+            RedisUnavailable: Redis did not take it within ``WS4REDIS_TIMEOUT``, or refused it; the text says why.
         """
         return self._publish(message, expire)
 
     def pipeline_publish_message(
         self, message: str | bytes | RedisMessage, expire: int | None = None, transaction: bool = True
     ) -> int:
-        """The same as ``publish_message``; ``transaction=False`` leaves out MULTI and EXEC."""
-        return self._publish(message, expire, transaction)
+        """The same as ``publish_message``.
 
-    def _publish(self, message: Any, expire: int | None, transaction: bool = True) -> int:
+        Args:
+            transaction: for code that was written for django-websocket-redis; either way it is one step.
+        """
+        return self._publish(message, expire)
+
+    def _publish(self, message: Any, expire: int | None) -> int:
         payload = _payload(message)
         if expire is None:
             expire = self._expire
         if not isinstance(expire, int | None):
             raise ValueError(f"expire (or WS4REDIS_EXPIRE) is a number of seconds, not {expire!r}")
-        return sum(self._send(payload, expire, transaction).values()) if self._publishers else 0
+        return sum(self._send(payload, expire).values()) if self._publishers else 0
 
-    def _send(self, payload: RedisMessage, expire: int | None, transaction: bool) -> dict[str, int]:
+    def _send(self, payload: RedisMessage, expire: int | None) -> dict[str, int]:
         """Returns PUBLISH's count for each channel."""
         names = list(self._publishers)
         with redis_client.redis_errors():
             if not expire or expire < 0:
-                counts = self._run([("PUBLISH", name, payload) for name in names], transaction=False)
+                counts = self._publish_only(names, payload)
             else:
-                # stored first: who subscribes in between gets it twice from Redis and can tell, but never misses it
-                commands: list[tuple[Any, ...]] = []
-                for name in names:
-                    commands += (("SETEX", name, expire, payload), ("PUBLISH", name, payload))
-                counts = self._run(commands, transaction)[1::2]
+                seconds = expire if self._may_be_kept else 0
+                counts = keep_and_publish(self._connection, names, payload, seconds, self._spares_others)
         return dict(zip(names, counts, strict=True))
 
-    def _run(self, commands: Iterable[tuple[Any, ...]], transaction: bool) -> list[Any]:
-        with self._connection.pipeline(transaction=transaction) as pipeline:
-            for command in commands:
-                pipeline.execute_command(*command)
+    def _publish_only(self, names: Iterable[str], payload: RedisMessage) -> list[int]:
+        with self._connection.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.execute_command("PUBLISH", name, payload)
             return pipeline.execute()  # type: ignore[no-any-return]
 
     @staticmethod

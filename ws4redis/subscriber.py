@@ -215,18 +215,18 @@ class RedisSubscriber(RedisStore):
                     self._subscription.subscribe(*names)
         return self._subscription
 
-    def _send(self, payload: RedisMessage, expire: int | None, transaction: bool) -> dict[str, int]:
+    def _send(self, payload: RedisMessage, expire: int | None) -> dict[str, int]:
         """As ``RedisStore``; remembers what will come back to this very browser."""
         own = self._own_messages
         if own is None:
-            return super()._send(payload, expire, transaction)
+            return super()._send(payload, expire)
         heard = self._subscription.channels
         returning = [name for name in map(str.encode, self._publishers) if name in heard]
         for name in returning:
             own.expect(name, payload)
         counts: dict[str, int] = {}
         try:
-            counts = super()._send(payload, expire, transaction)
+            counts = super()._send(payload, expire)
         finally:
             for name in returning:
                 if not counts.get(name.decode()):

@@ -14,6 +14,7 @@ from redis import Redis
 
 from ws4redis import settings
 from ws4redis.channels import prefix
+from ws4redis.keeping import keeping
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
 from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Heartbeat
@@ -71,6 +72,7 @@ class LoopProcess:
             "pid": self.pid,
             "healthy": healthy,
             "seconds_since_canary": self.canary.silent,
+            "cannot_keep": keeping.refused,
             "websockets": len(self.connections),
             "channels": len(self.hub.channels) - 1,
             "deliveries": self.hub.deliveries,

@@ -157,7 +157,8 @@ class PubSub:
             subscription.send(("SUBSCRIBE", *channels[start : start + _SUBSCRIBE_AT_ONCE]))
         waiting = [each for each in self._questions if not each.cancelled]
         self._questions.clear()
-        for question in [Question(("PING",), self._all_subscribed), *waiting]:
+        # not PING, which is an error while Redis cannot write its snapshot (MISCONF)
+        for question in [Question(("ECHO", "subscribed"), self._all_subscribed), *waiting]:
             self._put(question)
 
     def _all_subscribed(self, _pong: Any) -> None:
