@@ -576,6 +576,17 @@ def status_for(site: UWSGI, path: str, **options: Any) -> int:
         return int(error.status_code)
 
 
+def test_only_users_publish(with_settings: Callable[..., UWSGI], clean_redis: redis.Redis) -> None:
+    site = with_settings(allowed_channels="authorise.only_users_publish")
+    path = "/ws/news?subscribe-broadcast&publish-broadcast"
+    listener, somebody, john = (site.connect(path), site.connect(path), site.connect(path, **cookie_of(site, "john")))
+    somebody.send("from somebody")
+    somebody.close()  # is answered when the message was handled
+    assert clean_redis.get("broadcast:news") is None
+    john.send("from john")
+    assert listener.recv() == "from john"
+
+
 @runs("howto/authorise.py")
 def test_only_users(with_settings: Callable[..., UWSGI], clean_redis: redis.Redis) -> None:
     site = with_settings(allowed_channels="authorise.only_users")

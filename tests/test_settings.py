@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
 import sys
+import sysconfig
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, run_checks
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.test import override_settings
 
 import tests.django_setup  # noqa: F401
+from tests.servers import ROOT
 from ws4redis import settings
+from ws4redis.subscriber import RedisSubscriber
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
 # name, default
@@ -157,6 +165,12 @@ def checks() -> list[CheckMessage]:
     return run_checks(tags=["ws4redis"])
 
 
+def deployment_checks() -> list[CheckMessage]:
+    """Those of ``check --deploy`` alone."""
+    found = run_checks(tags=["ws4redis"], include_deployment_checks=True)
+    return [each for each in found if each not in checks()]
+
+
 def test_nothing_is_wrong_with_the_tests_own_settings() -> None:
     assert checks() == []
 
@@ -172,6 +186,52 @@ def test_e001_beside_the_predecessor(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert error.id == "ws4redis.E001"
     assert "django-websocket-redis" in error.msg
     assert "pip" in error.hint
+
+
+def pip(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "pip", *map(str, arguments), "--quiet", "--no-deps", "--disable-pip-version-check"]
+    return subprocess.run(line, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def predecessor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its wheel, made of what PyPI has."""
+    folder = tmp_path_factory.mktemp("wheels")
+    built = pip("wheel", "django-websocket-redis==0.6.0", "--wheel-dir", folder)
+    if built.returncode:
+        pytest.skip(f"PyPI does not answer: {built.stderr[-300:]}")
+    [wheel] = folder.iterdir()
+    return wheel
+
+
+@pytest.mark.parametrize("order", ["it, then we", "we, then it"])
+def test_e001_in_either_order(predecessor: Path, tmp_path: Path, order: str) -> None:
+    """Whoever was installed last has its files where both have one of that name."""
+    python = tmp_path / "venv/bin/python"
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.site.settings", "PYTHONPATH": ""}
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    [packages] = (tmp_path / "venv/lib").glob("*/site-packages")
+    # whatever else both need is that of these tests
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+
+    def install_it() -> None:
+        done = pip("--python", python, "install", "--no-index", predecessor)
+        assert done.returncode == 0, done.stderr
+
+    def install_us() -> None:
+        shutil.copytree(ROOT / "ws4redis", packages / "ws4redis", dirs_exist_ok=True)
+
+    for install in (install_it, install_us) if order == "it, then we" else (install_us, install_it):
+        install()
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    line = [python, "-m", "django", "check", "--deploy", "--tag", "ws4redis", "--tag", "models"]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.findall(r"\(ws4redis\.\w+\)", done.stderr) == ["(ws4redis.E001)"]
+    line = [python, "-c", "import ws4redis; print(ws4redis.__version__)"]
+    version = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (version.stdout == "0.6.0\n") == (order == "we, then it"), "the files have not mixed"
 
 
 def test_e002_a_value_that_is_not_accepted() -> None:
@@ -229,6 +289,203 @@ BOUNDS: list[tuple[dict[str, Any], list[str]]] = [
 def test_bounds_that_do_not_go_together(settings: dict[str, Any], ids: list[str]) -> None:
     with override_settings(**settings):
         assert [each.id for each in checks()] == ids
+
+
+# hooks, and whether one of their ends is bare
+
+
+def returns_a_list(request, channels):
+    return [each for each in channels if each.startswith("subscribe-")]
+
+
+def returns_nothing(request, channels):
+    if not request.user.is_authenticated:
+        raise PermissionDenied
+
+
+def returns_sometimes(request, channels):
+    if request.user.is_authenticated:
+        return channels
+
+
+def returns_bare(request, channels):
+    if request.user.is_authenticated:
+        return
+    return channels
+
+
+def returns_none(request, channels):
+    return None
+
+
+def returns_none_or_not(request, channels):
+    return channels if request.user.is_authenticated else None
+
+
+def returns_or_raises(request, channels):
+    if request.user.is_staff:
+        return channels
+    elif request.user.is_authenticated:
+        with open("/dev/null"):
+            return []
+    else:
+        raise PermissionDenied
+
+
+def returns_from_a_try(request, channels):
+    try:
+        return channels[request.user.pk]
+    except KeyError:
+        return []
+    finally:
+        print("asked")
+
+
+def returns_nothing_after_an_error(request, channels):
+    try:
+        return channels[request.user.pk]
+    except KeyError:
+        print("nobody")
+
+
+def returns_from_a_match(request, channels):
+    match request.path_info:
+        case "/ws/news":
+            return channels
+        case _:
+            return []
+
+
+def returns_from_some_cases(request, channels):
+    match request.path_info:
+        case "/ws/news":
+            return channels
+
+
+def returns_from_a_loop(request, channels):
+    while True:
+        if channels:
+            return channels
+
+
+def leaves_a_loop(request, channels):
+    while True:
+        if channels:
+            break
+
+
+def returns_inside_only(request, channels):
+    def may(channel):
+        return
+
+    return [each for each in channels if may(each)]
+
+
+def yields(request, channels):
+    yield from channels
+
+
+def decorated(function):
+    @wraps(function)
+    def wrapper(request, channels):
+        return function(request, channels) or []
+
+    return wrapper
+
+
+@decorated
+def returns_nothing_but_is_decorated(request, channels):
+    pass
+
+
+class Policy:
+    def __call__(self, request, channels):
+        if not channels:
+            raise PermissionDenied
+
+    def method(self, request, channels):
+        print(channels)
+
+    def returning(self, request, channels):
+        return channels
+
+
+# made where no source is
+without_a_source: dict[str, Any] = {}
+exec("def hook(request, channels): pass", without_a_source)
+
+RETURNS: list[tuple[Any, bool]] = [
+    (returns_a_list, False),
+    (returns_nothing, True),
+    (returns_sometimes, True),
+    (returns_bare, True),
+    (returns_none, True),
+    (returns_none_or_not, True),
+    (returns_or_raises, False),
+    (returns_from_a_try, False),
+    (returns_nothing_after_an_error, True),
+    (returns_from_a_match, False),
+    (returns_from_some_cases, True),
+    (returns_from_a_loop, False),
+    (leaves_a_loop, True),
+    (returns_inside_only, False),
+    (yields, False),
+    (returns_nothing_but_is_decorated, False),
+    (Policy(), True),
+    (Policy().method, True),
+    (Policy().returning, False),
+    (partial(returns_nothing), True),
+    (lambda request, channels: channels, False),
+    (lambda request, channels: None, True),
+    (without_a_source["hook"], False),
+    (list, False),
+    ("tests.site.hooks.returns_nothing", True),
+    ("tests.site.hooks.only_broadcast", False),
+]
+
+
+@pytest.mark.parametrize(("hook", "may"), RETURNS)
+def test_w010_names_a_hook_that_may_return_none(hook: Any, may: bool) -> None:
+    """What cannot be known is not said; at a start nothing is."""
+    with override_settings(WS4REDIS_ALLOWED_CHANNELS=hook):
+        found = deployment_checks()
+        assert checks() == []
+    assert [each.id for each in found] == ["ws4redis.W010"] * may
+    if may:
+        name = hook if isinstance(hook, str) else getattr(hook, "__qualname__", type(hook).__qualname__)
+        assert name in found[0].msg
+
+
+def hook_that_decides(request):
+    pass
+
+
+class Deciding(RedisSubscriber):
+    pass
+
+
+# settings, whether every visitor may publish on every facility
+PUBLISHING: list[tuple[dict[str, Any], bool]] = [
+    ({}, True),
+    ({"WS4REDIS_SUBSCRIBER": RedisSubscriber}, True),
+    ({"WS4REDIS_ALLOWED_CHANNELS": returns_a_list}, False),
+    ({"WS4REDIS_PROCESS_REQUEST": hook_that_decides}, False),
+    ({"WS4REDIS_SUBSCRIBER": Deciding}, False),
+    ({"WS4REDIS_SUBSCRIBER": "tests.site.hooks.StoppingSubscriber"}, False),
+]
+
+
+@pytest.mark.parametrize(("settings", "everybody"), PUBLISHING)
+def test_w011_while_everybody_may_publish(settings: dict[str, Any], everybody: bool) -> None:
+    with override_settings(**settings):
+        assert [each.id for each in deployment_checks()] == ["ws4redis.W011"] * everybody
+        assert checks() == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("set_pubsub_channels", lambda *args: None), ("publish_channels", [])])
+def test_w011_but_not_where_the_subscriber_is_told(monkeypatch: pytest.MonkeyPatch, name: str, value: Any) -> None:
+    monkeypatch.setattr(RedisSubscriber, name, value)
+    assert deployment_checks() == []
 
 
 def test_w001_names_a_misspelt_setting_and_what_was_meant() -> None:

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ws4redis import channels, settings
+from ws4redis.returns import may_return_none
 
 #: the first words of our settings' names
 _PREFIX = "WS4REDIS_"
@@ -25,8 +26,7 @@ _DOTTED_PATHS = (
 )
 
 
-@register("ws4redis")
-def check_predecessor(**kwargs: Any) -> list[CheckMessage]:
+def check_predecessor() -> list[CheckMessage]:
     try:
         distribution("django-websocket-redis")
     except PackageNotFoundError:
@@ -40,8 +40,7 @@ def check_predecessor(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register("ws4redis")
-def check_values(**kwargs: Any) -> list[CheckMessage]:
+def check_values() -> list[CheckMessage]:
     return [
         Error(f"{name} is {value!r}.", hint=f"It must be {setting.expected}.", id="ws4redis.E002")
         for name, setting in settings.SETTINGS.items()
@@ -49,8 +48,7 @@ def check_values(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
-@register("ws4redis")
-def check_prefix(**kwargs: Any) -> list[CheckMessage]:
+def check_prefix() -> list[CheckMessage]:
     try:
         channels.check_prefix()
     except ImproperlyConfigured as error:
@@ -58,8 +56,7 @@ def check_prefix(**kwargs: Any) -> list[CheckMessage]:
     return []
 
 
-@register("ws4redis")
-def check_dotted_paths(**kwargs: Any) -> list[CheckMessage]:
+def check_dotted_paths() -> list[CheckMessage]:
     errors: list[CheckMessage] = []
     for name in _DOTTED_PATHS:
         value = getattr(settings, name)
@@ -73,8 +70,7 @@ def check_dotted_paths(**kwargs: Any) -> list[CheckMessage]:
     return errors
 
 
-@register("ws4redis")
-def check_bounds(**kwargs: Any) -> list[CheckMessage]:
+def check_bounds() -> list[CheckMessage]:
     problems: list[CheckMessage] = []
     if settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS is not None and settings.WS4REDIS_TRUSTED_PROXIES is None:
         hint = "Set WS4REDIS_TRUSTED_PROXIES to the proxies in front of uWSGI, or to [] where there are none."
@@ -88,8 +84,7 @@ def check_bounds(**kwargs: Any) -> list[CheckMessage]:
     return problems
 
 
-@register("ws4redis")
-def check_names(**kwargs: Any) -> list[CheckMessage]:
+def check_names() -> list[CheckMessage]:
     """A misspelt hook would leave the door open."""
     unknown = [name for name in dir(django_settings) if name.startswith(_PREFIX) and name not in settings.SETTINGS]
     return [
@@ -102,10 +97,62 @@ def check_names(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+def check_authorisation() -> list[CheckMessage]:
+    """What a public site should decide; not said elsewhere, for a demonstration may do without."""
+    problems: list[CheckMessage] = []
+    callback = _imported("WS4REDIS_ALLOWED_CHANNELS")
+    if callable(callback) and may_return_none(callback):
+        name = f"{callback.__module__}.{getattr(callback, '__qualname__', type(callback).__qualname__)}"
+        hint = "Let each of its ends return a list, [] for nothing, or raise PermissionDenied."
+        text = f"WS4REDIS_ALLOWED_CHANNELS: {name} may return None, which leaves all requested channels allowed."
+        problems.append(Warning(text, hint=hint, id="ws4redis.W010"))
+    if _everybody_may_publish():
+        hint = "Let WS4REDIS_ALLOWED_CHANNELS name a function that decides, or silence this where it is meant so."
+        text = "Every visitor may publish on every facility, in the name of nobody."
+        problems.append(Warning(text, hint=hint, id="ws4redis.W011"))
+    return problems
+
+
+def _everybody_may_publish() -> bool:
+    """A subscriber or a request's processing of the site's own may decide, too."""
+    # late, for beside the predecessor it may be that one's
+    from ws4redis.subscriber import SET_PUBSUB_CHANNELS, RedisSubscriber
+
+    return (
+        settings.WS4REDIS_ALLOWED_CHANNELS is None
+        and settings.WS4REDIS_PROCESS_REQUEST is None
+        and _imported("WS4REDIS_SUBSCRIBER") is RedisSubscriber
+        and RedisSubscriber.set_pubsub_channels is SET_PUBSUB_CHANNELS
+        and bool(RedisSubscriber.publish_channels)
+    )
+
+
+def _imported(name: str) -> Any:
+    """What a setting names; None where it leads nowhere, of which check_dotted_paths tells."""
+    value = getattr(settings, name)
+    try:
+        return import_string(value) if isinstance(value, str) else value
+    except Exception:
+        return None
+
+
+@register("ws4redis")
+def check(**kwargs: Any) -> list[CheckMessage]:
+    return all_problems()
+
+
+@register("ws4redis", deploy=True)
+def check_deployment(**kwargs: Any) -> list[CheckMessage]:
+    return [] if check_predecessor() else check_authorisation()
+
+
 def all_problems() -> list[CheckMessage]:
-    """For a server's start, where nobody runs ``manage.py check``."""
-    return [
+    """Also for a server's start, where nobody runs ``manage.py check``.
+
+    Beside the predecessor nothing else is looked at: settings.py may be either's.
+    """
+    return check_predecessor() or [
         problem
-        for check in (check_predecessor, check_values, check_prefix, check_dotted_paths, check_bounds, check_names)
-        for problem in check()
+        for each in (check_values, check_prefix, check_dotted_paths, check_bounds, check_names)
+        for problem in each()
     ]

@@ -18,6 +18,11 @@ def only_users(request, channels):
     return [each for each in channels if each.startswith("subscribe-")]
 
 
+def only_users_publish(request, channels):
+    """Everybody may listen."""
+    return [each for each in channels if each.startswith("subscribe-") or request.user.is_authenticated]
+
+
 def by_facility(request, channels):
     """What begins with "editors/" is for members of that group, as the database knows them now."""
     is_editor = request.user.groups.filter(name="editors").exists()
