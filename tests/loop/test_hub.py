@@ -9,6 +9,7 @@ from tests.wires import Wire
 from ws4redis.hearing import OwnMessages
 from ws4redis.loop import hub as hub_module
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
+from ws4redis.loop.ring import Ring
 from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.protocol.frames import Opcode, serialize
 from ws4redis.publication import Bundle, Publication
@@ -236,3 +237,31 @@ def test_what_waits_for_a_browser_is_not_overtaken(hub: Hub, narrow: Callable[..
     assert wire.frames() == [(1, b"x" * 100_000)]
     list(hub.deliver(publications((b"a", b"later"))))
     assert wire.frames() == [(1, b"later")]
+
+
+def test_a_ring_that_does_not_keep_its_word_is_used_no_more(
+    runtime: Runtime,
+    make_ring: Callable[[int], Ring],
+    make_wire: Callable[..., Wire],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who got the message has it once, who may still get it is closed; all that follows is sent in the plain way."""
+    monkeypatch.setattr(hub_module, "_WORTH_A_RING", 1)
+    ring = make_ring(PAUSE_EVERY)
+    call = ring._syscall
+
+    def two_less(number: int, descriptor: int, count: int, *rest: int) -> int:
+        call(number, descriptor, count - 2, count - 2, *rest[1:])
+        return count
+
+    monkeypatch.setattr(ring, "_syscall", two_less)
+    hub, wires = Hub(runtime, ring), [make_wire() for _ in range(10)]  # type: ignore[arg-type]
+    for wire in wires:
+        hub.join(Direct(wire.websocket), [b"a"])
+    for message in (b"1", b"2", b"3"):
+        list(hub.deliver(publications((b"a", message))))
+    heard = sorted(wire.hear() for wire in wires)
+    assert heard == [b""] * 2 + [b"\x81\x011\x81\x012\x81\x013"] * 8
+    assert sorted(wire.is_over for wire in wires) == [False] * 8 + [True] * 2
+    assert caplog.text.count("io_uring") == 1

@@ -5,7 +5,7 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -89,6 +89,35 @@ def test_what_the_kernel_does_not_take_would_have_to_wait(
     assert heard(pairs) == [b"one"] * sent + [None] * (SIZE - sent)
     assert not ring.send_to_all(descriptors(pairs), b"two")
     assert heard(pairs) == [b"two"] * SIZE
+    assert ring.usable
+
+
+# how many sends of SIZE the kernel does, how many it says that it has taken, of which the outcome is unknown
+LIES = {
+    "it does less": (SIZE - 3, SIZE, range(SIZE - 3, SIZE)),
+    "it does nothing": (0, SIZE, range(SIZE)),
+    "it does more": (SIZE, SIZE - 3, []),
+    "it does all and says that it failed": (SIZE, -1, []),
+}
+
+
+@pytest.mark.parametrize(("done", "said", "unknown"), LIES.values(), ids=LIES)
+def test_the_kernel_is_not_taken_at_its_word(
+    ring: Ring, pairs: list, monkeypatch: pytest.MonkeyPatch, done: int, said: int, unknown: Sequence[int]
+) -> None:
+    """What has ended is what the completion queue says, whatever stood in it before."""
+    call = ring._syscall
+
+    def lie(number: int, descriptor: int, count: int, *rest: int) -> int:
+        call(number, descriptor, done, done, *rest[1:])
+        return said
+
+    assert not ring.send_to_all(descriptors(pairs), b"one")
+    assert heard(pairs) == [b"one"] * SIZE
+    monkeypatch.setattr(ring, "_syscall", lie)
+    assert ring.send_to_all(descriptors(pairs), b"two") == [(place, -errno.ECANCELED) for place in unknown]
+    assert heard(pairs) == [b"two"] * done + [None] * (SIZE - done)
+    assert not ring.usable
 
 
 @pytest.mark.parametrize(

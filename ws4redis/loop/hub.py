@@ -163,7 +163,11 @@ class Hub:
                 self._tell(error)
 
     def _write_at_once(self, ring: Ring, websockets: Sequence[WebSocket], frames: bytes) -> None:
-        for websocket, result in send_to_all(ring, websockets, frames):
+        results = send_to_all(ring, websockets, frames)
+        if not ring.usable:
+            self._ring = None  # it is kept elsewhere: what it has begun may still read its memory
+            self._runtime.spawn(logger.error, "io_uring does not do what it is known for; it is used no more")
+        for websocket, result in results:
             try:
                 websocket.sent(frames, result)
             except Exception as error:

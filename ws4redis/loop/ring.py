@@ -60,7 +60,7 @@ class Ring:
     """Sends the same to many sockets.
 
     A send with MSG_DONTWAIT never waits in the kernel. So all have ended when the call returns, and both queues are
-    empty between two calls.
+    empty between two calls. Both are looked at after each call; where that is not so the ring is not used any more.
 
     Args:
         size: to how many at once; a power of 2.
@@ -73,6 +73,9 @@ class Ring:
         if sys.platform != "linux" or platform.machine() == "alpha":
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
         self.size = size
+        #: False after a call that did not end what it began; what it has begun may still read the message
+        self.usable = True
+        self._last: bytes | None = None
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall
         self._syscall.argtypes, self._syscall.restype = (ctypes.c_long,) * 7, ctypes.c_long
         parameters = _Parameters(cq_entries=size, flags=_SETUP_CQSIZE | _SETUP_SUBMIT_ALL)
@@ -97,7 +100,7 @@ class Ring:
 
         Returns:
             Of those for which the kernel did not take all: the place in ``descriptors``, and how many bytes it took
-            or, below 0, its errno.
+            or, below 0, its errno. ECANCELED: nobody knows, and the ring is not ``usable``.
         """
         # a submission's slot is its completion's
         count, first = len(descriptors), self._queues[self._tail] % self.size
@@ -106,7 +109,9 @@ class Ring:
         self._descriptors[: max(0, count - until_the_end)] = array("i", descriptors[until_the_end:])
         self._addresses[:] = array("Q", [ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0]) * self.size
         self._lengths[:] = array("I", [len(data)]) * self.size
-        taken = self._submit(count)
+        taken, ended = self._submit(count)
+        if ended != taken:
+            return self._break(first, count, ended, data)
         results = self._completed(self._results, first, taken)
         if results.count(len(data)) == count:
             return ()
@@ -114,13 +119,29 @@ class Ring:
         failed = [each for each in zip(places, results, strict=True) if each[1] != len(data)]
         return failed + [(place, -errno.EAGAIN) for place in range(taken, count)]
 
-    def _submit(self, count: int) -> int:
-        """Returns how many the kernel has taken, and ended: less than all only where it is out of memory."""
+    def _submit(self, count: int) -> tuple[int, int]:
+        """Returns how many the kernel has taken, less than all only where it is out of memory; and how many have ended.
+
+        The second differs from the first, too, where the kernel has taken more or less than it says.
+        """
         tail = self._queues[self._tail]
         self._queues[self._tail] = (tail + count) & 0xFFFFFFFF
         taken: int = max(0, self._syscall(_IO_URING_ENTER, self._descriptor, count, count, _ENTER_GETEVENTS, 0, 0))
-        self._queues[self._tail] = self._queues[self._head] = (tail + taken) & 0xFFFFFFFF
-        return taken
+        end = (tail + taken) & 0xFFFFFFFF
+        self._queues[self._tail] = self._queues[self._head] = end
+        if self._queues[self._ended] == end == self._queues[self._taken]:
+            return taken, taken
+        ended = (self._queues[self._ended] - tail) & 0xFFFFFFFF
+        return -1, min(ended, count)
+
+    def _break(self, first: int, count: int, ended: int, data: bytes) -> Sequence[tuple[int, int]]:
+        """Some may be sent at any time, or never: to send it to these again could split a frame or double it."""
+        self.usable, self._last = False, data
+        results = self._completed(self._results, first, ended)
+        places = [(slot - first) % self.size for slot in self._completed(self._user_data, first, ended)]
+        known = dict(zip(places, results, strict=True))
+        outcomes = [(place, known.get(place, -errno.ECANCELED)) for place in range(count)]
+        return [each for each in outcomes if each[1] != len(data)]
 
     def _completed(self, column: memoryview[int], first: int, count: int) -> list[int]:
         return [*column[first : first + count], *column[: max(0, first + count - self.size)]]
@@ -131,6 +152,8 @@ class Ring:
         queues = memoryview(mmap.mmap(self._descriptor, size))
         self._queues = queues.cast("I")
         self._tail, self._head = submissions.tail // 4, completions.head // 4
+        #: how far the kernel is with each, which it writes
+        self._taken, self._ended = submissions.head // 4, completions.tail // 4
         self._queues[submissions.array // 4 : submissions.array // 4 + self.size] = array("I", range(self.size))
         # struct io_uring_cqe
         completed = queues[completions.cqes : completions.cqes + 16 * self.size]
