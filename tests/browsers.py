@@ -39,6 +39,10 @@ _HANDSHAKE = (
 )
 
 
+def handshake(path: str) -> bytes:
+    return _HANDSHAKE.format(path=path).encode()
+
+
 def plain_socket(site: Site, path: str, receive_buffer: int | None = None) -> socket.socket:
     """A websocket of which nothing but the handshake is known: light enough for thousands."""
     browser = socket.socket()
@@ -46,7 +50,7 @@ def plain_socket(site: Site, path: str, receive_buffer: int | None = None) -> so
     if receive_buffer is not None:
         browser.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     browser.connect(("127.0.0.1", site.port))
-    browser.sendall(_HANDSHAKE.format(path=path).encode())
+    browser.sendall(handshake(path))
     received = b""
     while not received.endswith(b"\r\n\r\n"):
         received += browser.recv(4096)

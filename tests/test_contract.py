@@ -601,7 +601,7 @@ CONTRACT: dict[str, dict[str, list[str]]] = {
             "tests/test_upgrade.py::test_hooks_fail_closed",
             "tests/test_upgrade.py::test_what_a_hook_raises_becomes_a_status",
         ],
-        "503, decided: Redis is away": ["tests/test_outage.py::test_a_browser_that_comes_during_an_outage"],
+        "503, decided: Redis is away": ["tests/test_outage.py::test_newcomers_are_refused_at_once_while_redis_is_away"],
     },
     "9.2 who is it": {
         "the cookie of SESSION_COOKIE_NAME leads to session and user": [

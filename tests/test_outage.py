@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import websocket
 
-from tests.browsers import counts
-from tests.servers import Site, Valkey, wait_for
+from tests.browsers import counts, handshake
+from tests.servers import UWSGI, Site, Valkey, wait_for
 from ws4redis import settings
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.publisher import RedisPublisher
@@ -72,13 +73,10 @@ def test_own_messages_of_an_outage_do_not_swallow_later_ones(site: Site, valkey:
     assert browser.recv() == "same"
 
 
-def test_a_browser_that_comes_during_an_outage(site: Site, valkey: Valkey) -> None:
+def test_a_browser_that_comes_during_a_short_outage_waits(site: Site, valkey: Valkey) -> None:
     site.connect("/ws/x?subscribe-broadcast")
     valkey.stop(signal.SIGKILL)
     wait_for(lambda: "Redis is away" in site.log(), "the warning")
-    with pytest.raises(websocket.WebSocketBadStatusException) as refused:
-        site.connect("/ws/x?subscribe-broadcast")
-    assert refused.value.status_code == 503
 
     def start_soon() -> None:
         time.sleep(0.5)
@@ -90,6 +88,90 @@ def test_a_browser_that_comes_during_an_outage(site: Site, valkey: Valkey) -> No
     starting.join()
     assert valkey.client().publish("broadcast:x", "hi") == 1
     assert late.recv() == "hi"
+
+
+def hang(valkey: Valkey) -> None:
+    valkey.send_signal(signal.SIGSTOP)
+
+
+def kill(valkey: Valkey) -> None:
+    valkey.stop(signal.SIGKILL)
+
+
+#: how Redis goes, and how it comes back
+OUTAGES = {
+    "killed": (kill, Valkey.start),
+    "hanging": (hang, lambda valkey: valkey.send_signal(signal.SIGCONT)),
+}
+
+Outage = tuple[Callable[[Valkey], None], Callable[[Valkey], None]]
+
+
+def status(site: Site, path: str = "/ws/x?subscribe-broadcast") -> int:
+    try:
+        site.connect(path)
+    except websocket.WebSocketBadStatusException as error:
+        return int(error.status_code)
+    return 101
+
+
+def refused_before_the_upgrade(site: Site) -> int:
+    return int(counts(site)["tally"].get("refused with 503", 0))
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+def test_newcomers_are_refused_at_once_while_redis_is_away(site: Site, valkey: Valkey, outage: Outage) -> None:
+    """From the time on after which the first of them was refused."""
+    begin, end = outage
+    stays = site.connect("/ws/stays?subscribe-broadcast")
+    begin(valkey)
+    assert status(site) == 503, "it has waited"
+    wait_for(lambda: status(site) == 503 and refused_before_the_upgrade(site), "nobody waits any more")
+    before = refused_before_the_upgrade(site)
+    assert [status(site) for _ in range(5)] == [503] * 5
+    assert [status(site, "/ws/x?publish-broadcast") for _ in range(5)] == [503] * 5
+    assert refused_before_the_upgrade(site) == before + 10
+    end(valkey)
+    publish_until_heard(valkey, "broadcast:stays", 1)
+    assert stays.recv() == "again"
+    assert status(site) == 101
+    # a hanging one may be back before its loss is noticed
+    assert site.log().count("Redis is away") <= 1
+    assert not any("WARNING" in line and "refused" in line for line in site.log().split("\n")), "it is told once"
+
+
+def test_nothing_is_looked_up_while_redis_is_away(door: type[Site], valkey: Valkey, database: Path) -> None:
+    hook = {"WS4REDIS_PROCESS_REQUEST": '"tests.site.hooks.fails"', "WS4REDIS_TIMEOUT": "1"}
+    with door(valkey.url, DATABASE=str(database), **hook) as site:
+        assert status(site) == 500, "the hook fails"
+        valkey.stop(signal.SIGKILL)
+        wait_for(lambda: status(site) == 503, "it is no longer called")
+        assert status(site) == 503
+
+
+@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
+def test_newcomers_who_give_up_leave_nothing(door: type[Site], valkey: Valkey, database: Path, outage: Outage) -> None:
+    begin, end = outage
+    count, facility = (300 if door is UWSGI else 50), "x" * 1000
+    with door(valkey.url, DATABASE=str(database), WS4REDIS_TIMEOUT="60") as site:
+        stays = site.connect("/ws/stays?subscribe-broadcast")
+        begin(valkey)
+        for _ in range(2):  # what was asked before the loss was noticed, and since
+            for number in range(count):
+                give_up(site, f"/ws/{number}{facility}?subscribe-broadcast")
+            wait_for(lambda: "Redis is away" in site.log(), "the warning")
+        wait_for(lambda: counts(site)["connections"] == 1, "all have left")
+        assert (counts(site)["questions"], counts(site)["channels"]) == (0, 1)
+        end(valkey)
+        publish_until_heard(valkey, "broadcast:stays", 1)
+        assert stays.recv() == "again"
+        assert counts(site)["questions"] == 0
+
+
+def give_up(site: Site, path: str) -> None:
+    """Ask for a websocket, and do not wait for an answer."""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=20) as browser:
+        browser.sendall(handshake(path))
 
 
 def test_a_browsers_message_during_an_outage_closes_with_1013(site: Site, valkey: Valkey) -> None:

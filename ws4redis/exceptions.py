@@ -10,6 +10,7 @@
     WebSocketError (OSError)            after the upgrade: the wire is no longer usable
     └── FrameTooLargeException
     RedisUnavailable                    also redis-py's ConnectionError, which callers may already catch
+    └── RedisIsAway                     known already: nothing was tried
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ __all__ = [
     "FrameTooLargeException",
     "HandshakeError",
     "InvalidHandshake",
+    "RedisIsAway",
     "RedisUnavailable",
     "UpgradeRefused",
     "UpgradeRequired",
@@ -57,3 +59,7 @@ class UpgradeRefused(Exception):
 
 class RedisUnavailable(RedisConnectionError):
     """Redis did not answer within ``WS4REDIS_TIMEOUT``, or refused; the text has what Redis said."""
+
+
+class RedisIsAway(RedisUnavailable):
+    """Redis has not answered for longer than ``WS4REDIS_TIMEOUT``, so nothing was tried."""

@@ -27,6 +27,7 @@ from ws4redis.exceptions import (
     FrameTooLargeException,
     HandshakeError,
     InvalidHandshake,
+    RedisIsAway,
     UpgradeRefused,
     UpgradeRequiredError,
     WebSocketError,
@@ -114,6 +115,7 @@ class WebsocketWSGIServer:
             _check_url(environ, request.path_info)
             subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
             check_origin(request, hooked=not self._is_stock())
+            self.process.check_redis()
             compression = _compression(handshake)
             view = self._admit_in_thread(request)
         except InvalidHandshake as error:
@@ -245,6 +247,9 @@ class WebsocketWSGIServer:
         tally[f"refused with {refusal.status}"] += 1
         if refusal.status == 500:
             logger.error("websocket refused with 500", exc_info=error)
+        elif isinstance(error, RedisIsAway):
+            # the log has that Redis is away, and need not have it once more for each who tries again
+            logger.info("websocket refused with 503: %s", error)
         elif refusal.status not in (400, 426):
             logger.warning("websocket refused with %s: %s", refusal.status, printable(str(error)))
         body = f"{refusal.text}\n".encode()

@@ -67,6 +67,7 @@ class Process:
         self.heartbeat = Heartbeat(heartbeat) if heartbeat else None
         self.lock = nullcontext()
         self.patience, self.ticks, self.new_backlog = 5, 0, None
+        self.redis_is_away = False
         self.allowance, self.seats = Allowance.per_second(None, None), Seats()
         self.connections = Roster(FURTHEST_TURN)
         self.runtime = self.pubsub = self

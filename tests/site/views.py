@@ -51,6 +51,7 @@ def counts(request):
         "connected": 0,
         "waiting": 0,
         "channels": 0,
+        "questions": 0,
         "options": [],
     }
     loop = process.running_process()
@@ -60,6 +61,7 @@ def counts(request):
             found["connected"] = sum(each.connected for each in loop.connections)
             found["waiting"] = sum(len(each.websocket.outbox or b"") for each in loop.connections)
             found["channels"] = len(loop.hub.channels) - 1  # the canary's
+            found["questions"] = sum(map(len, (loop.pubsub._questions, loop.pubsub._unsent)))
             found["options"] = sorted(_socket_options(each) for each in loop.connections)
     return JsonResponse(found)
 

@@ -69,6 +69,10 @@ class Loop(Shared, Protocol):
     #: ticks that a browser waits for Redis before it is refused
     patience: float
 
+    @property
+    def redis_is_away(self) -> bool:
+        """For so long that nobody need wait any more."""
+
 
 class Connection:
     """Subscribed before the browser knows that it is connected, then parked.
@@ -241,7 +245,7 @@ class Connection:
         # while its messages are handled, the browser is not read
         silent = 0 if self._busy else now - self._seen
         if not self.connected:
-            if silent > self._loop.patience:
+            if silent > self._loop.patience or self._loop.redis_is_away:
                 self.close(CloseCode.TRY_AGAIN_LATER)
             else:
                 self._turn_in(1)

@@ -14,6 +14,7 @@ from redis import Redis
 
 from ws4redis import settings
 from ws4redis.channels import prefix
+from ws4redis.exceptions import RedisIsAway
 from ws4redis.keeping import keeping
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
@@ -43,7 +44,7 @@ class LoopProcess:
         self.runtime = runtime
         self.heartbeat = Heartbeat(settings.WS4REDIS_HEARTBEAT) if settings.WS4REDIS_HEARTBEAT else None
         #: ticks that a browser waits for Redis before it is refused
-        self.patience = settings.WS4REDIS_TIMEOUT
+        self.patience: float = settings.WS4REDIS_TIMEOUT
         self.connections = Roster(FURTHEST_TURN)
         self.seats = Seats()
         self.allowance = Allowance.per_second(
@@ -76,10 +77,24 @@ class LoopProcess:
             "websockets": len(self.connections),
             "channels": len(self.hub.channels) - 1,
             "deliveries": self.hub.deliveries,
-            "io_uring": self.ring is not None,
+            "io_uring": self.ring is not None and self.ring.usable,
             "counts": dict(sorted(tally.items())),
         }
         return healthy, figures
+
+    @property
+    def redis_is_away(self) -> bool:
+        # one more, for the canary of this tick is on its way
+        return self.pubsub.silent > self.patience + 1
+
+    def check_redis(self) -> None:
+        """Let no newcomer wait where all others have waited in vain.
+
+        Raises:
+            RedisIsAway: Redis has said nothing for longer than a newcomer may wait.
+        """
+        if self.redis_is_away:
+            raise RedisIsAway(f"Redis has said nothing for {self.pubsub.silent} seconds")
 
     def take_seats(self, limits: Mapping[str, int]) -> tuple[str, ...]:
         with self.runtime.lock:

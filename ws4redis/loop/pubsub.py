@@ -34,21 +34,31 @@ _LONGEST_DELAY_SECONDS = 1.0
 
 
 class Question:
-    """A command whose answer comes between the publications."""
+    """A command whose answer comes between the publications.
 
-    __slots__ = ("_callback", "command")
+    Args:
+        unsent: the questions that are asked when Redis is back; this one is taken out when it is cancelled.
+    """
 
-    def __init__(self, command: Command, callback: Callable[[Any], None]) -> None:
+    __slots__ = ("_callback", "_unsent", "command")
+
+    def __init__(
+        self, command: Command, callback: Callable[[Any], None], unsent: dict[Question, None] | None = None
+    ) -> None:
         self.command = command
         self._callback: Callable[[Any], None] | None = callback
+        self._unsent = unsent
 
     @property
-    def cancelled(self) -> bool:
-        return self._callback is None
+    def may_be_repeated(self) -> bool:
+        return self._unsent is not None and self._callback is not None
 
     def cancel(self) -> None:
-        """Nobody waits for the answer any more."""
+        """Nobody waits for the answer any more. Where the command is sent already, nothing but its place is kept."""
         self._callback = None
+        self.command = ()
+        if self._unsent is not None:
+            self._unsent.pop(self, None)
 
     def answer(self, reply: Any) -> None:
         if self._callback is not None:
@@ -71,7 +81,12 @@ class PubSub:
         self._hub = hub
         self._restored = restored
         self._subscription: Subscription | None = None
+        #: those whose answers are on their way, in order
         self._questions: deque[Question] = deque()
+        #: those that are asked when Redis is back
+        self._unsent: dict[Question, None] = {}
+        #: the tick in which Redis has said something last
+        self._heard = runtime.ticks
         self._failures = 0
         #: channels that Redis was told to forget, and has not confirmed
         self._leaving: Counter[bytes] = Counter()
@@ -83,6 +98,11 @@ class PubSub:
     def subscribed(self) -> bool:
         """Whether all that is wanted is being heard, as far as can be told from here."""
         return self._subscription is not None and not self._failures
+
+    @property
+    def silent(self) -> int:
+        """For how many ticks Redis has said nothing; at most one while it is there, for the canary is heard."""
+        return self._runtime.ticks - self._heard
 
     # called by the connections, under the lock; none of these waits
 
@@ -102,7 +122,7 @@ class PubSub:
         What was published before that point has been delivered when the callback runs, what comes later has not. While
         Redis is away the answer waits.
         """
-        return self._put(Question(("MGET", *channels), callback))
+        return self._put(Question(("MGET", *channels), callback, self._unsent))
 
     def publish(self, channel: bytes, payload: bytes) -> None:
         """On the same connection; dropped while Redis is away."""
@@ -117,8 +137,11 @@ class PubSub:
     # inside
 
     def _put(self, question: Question) -> Question:
-        self._questions.append(question)
-        self._send(question.command)
+        if self._subscription is None:
+            self._unsent[question] = None
+        else:
+            self._questions.append(question)
+            self._send(question.command)
         return question
 
     def _send(self, command: Command) -> None:
@@ -155,8 +178,8 @@ class PubSub:
         channels = self._hub.channels
         for start in range(0, len(channels), _SUBSCRIBE_AT_ONCE):
             subscription.send(("SUBSCRIBE", *channels[start : start + _SUBSCRIBE_AT_ONCE]))
-        waiting = [each for each in self._questions if not each.cancelled]
-        self._questions.clear()
+        waiting = [*self._unsent]
+        self._unsent.clear()
         # not PING, which is an error while Redis cannot write its snapshot (MISCONF)
         for question in [Question(("ECHO", "subscribed"), self._all_subscribed), *waiting]:
             self._put(question)
@@ -174,6 +197,8 @@ class PubSub:
         if self._subscription is not None:
             self._subscription.close()
             self._subscription = None
+        self._unsent.update(dict.fromkeys(each for each in self._questions if each.may_be_repeated))
+        self._questions.clear()
         self._leaving.clear()
         self._runtime.spawn(self._come_back, error)
 
@@ -183,6 +208,7 @@ class PubSub:
         self._connect()
 
     def _replied(self, replies: list[Any]) -> None:
+        self._heard = self._runtime.ticks
         subscription = self._subscription
         work = self._hand_on(replies)
         for _ in work:
