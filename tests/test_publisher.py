@@ -248,7 +248,40 @@ def test_all_audiences(client: redis.Redis) -> None:
 
 def test_the_arguments_have_their_historic_names() -> None:
     names = {"facility", "broadcast", "users", "groups", "sessions", "request"}
-    assert set(inspect.signature(RedisPublisher).parameters) == names
+    assert set(inspect.signature(RedisPublisher._get_message_channels).parameters) == names
+
+
+class TeamPublisher(RedisPublisher):
+    """As projects extend it: with a keyword of their own, which may be the only one."""
+
+    def _get_message_channels(self, teams: Any = (), **audience: Any) -> list[str]:
+        names = super()._get_message_channels(**audience)
+        return names + [f"{self.get_prefix()}team:{team}" for team in teams]
+
+
+# arguments, the channels
+TEAMS = [
+    ({"teams": ["red"]}, {"team:red"}),
+    ({"teams": ["red", "blue"], "facility": "news", "broadcast": True}, {"team:red", "team:blue", "broadcast:news"}),
+    ({"facility": "news", "users": [SELF], "request": request_of("john")}, {"user:john:news"}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "channels"), TEAMS)
+def test_a_publisher_has_channels_of_its_own(
+    client: redis.Redis, arguments: dict[str, Any], channels: set[str]
+) -> None:
+    publisher = TeamPublisher(**arguments)
+    assert publisher._publishers == channels
+    listeners = Listeners(client, sorted(channels))
+    assert publisher.publish_message("hi", expire=0) == len(channels)
+    assert listeners.hear() == [b"hi"]
+
+
+@pytest.mark.parametrize("arguments", [{"facilty": "news"}, {"facility": "news", "teams": ["red"]}])
+def test_an_argument_that_nobody_knows(client: redis.Redis, arguments: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
+        RedisPublisher(**arguments)
 
 
 def test_publishers_do_not_share_state(client: redis.Redis) -> None:

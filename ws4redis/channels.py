@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 from ws4redis import settings
+from ws4redis.historic import callers_level
 
 #: where the login signal stores the names of the user's groups
 GROUPS_SESSION_KEY = "ws4redis:memberof"
@@ -151,7 +152,9 @@ def _listed(names: Any, audience: str) -> Iterable[Any]:
         return ()
     if names is True or hasattr(names, "encode"):  # a str, or a lazy one
         name = SELF if names is True else str(names)
-        warnings.warn(f"{audience}s={names!r} is deprecated, pass a list: [{name!r}]", DeprecationWarning, stacklevel=4)
+        warnings.warn(
+            f"{audience}s={names!r} is deprecated, pass a list: [{name!r}]", DeprecationWarning, callers_level()
+        )
         return (name,)
     if isinstance(names, bytes) or not isinstance(names, Iterable):
         raise ValueError(f"{audience}s must be a list of names, not {type(names).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -42,3 +43,11 @@ class _Nothing:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(self._text)
+
+
+def callers_level() -> int:
+    """The ``stacklevel`` of the code outside this package that has led to a warning."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ws4redis."):
+        level, frame = level + 1, frame.f_back
+    return level

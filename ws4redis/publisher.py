@@ -43,28 +43,22 @@ class RedisPublisher(RedisStore):
         ValueError: an audience without a facility, or ``SELF`` without a request.
     """
 
-    def __init__(
-        self,
-        *,
+    def __init__(self, **audience: Any) -> None:
+        super().__init__(redis_client.client())
+        self._publishers.update(self._get_message_channels(**audience))
+
+    @staticmethod
+    def _get_message_channels(
+        request: HttpRequest | None = None,
         facility: str | None = None,
         broadcast: bool = False,
-        users: Iterable[Any] = (),
         groups: Iterable[Any] = (),
+        users: Iterable[Any] = (),
         sessions: Iterable[Any] = (),
-        request: HttpRequest | None = None,
-    ) -> None:
-        super().__init__(redis_client.client())
-        self._publishers.update(
-            channels.addressed_channels(
-                facility,
-                broadcast,
-                groups,
-                users,
-                sessions,
-                request=request,
-                identify=current_identity if groups else identity_of,
-            )
-        )
+    ) -> list[str]:
+        """The arguments are those of the class; a subclass may take more."""
+        identify = current_identity if groups else identity_of
+        return channels.addressed_channels(facility, broadcast, groups, users, sessions, request, identify)
 
     def fetch_message(self, request: HttpRequest | None, facility: str, audience: str = "any") -> bytes | None:
         """The last message kept for this visitor: of his session, user, groups, or broadcast, the first that there is.
