@@ -15,7 +15,7 @@ import pytest
 from django.http import BadHeaderError
 
 import tests.django_setup  # noqa: F401
-from tests.servers import ROOT
+from tests.servers import ROOT, Valkey
 from ws4redis import exceptions, redis_client
 
 #: module -> names that mean here what they meant there
@@ -104,11 +104,70 @@ WITHOUT_MEANING: dict[str, str] = {
 }
 
 
+#: module -> all that its 0.6 let one import, its own imports included
+OFFERED: dict[str, str] = {
+    "ws4redis": "__version__",
+    "ws4redis._compat": "is_authenticated",
+    "ws4redis.context_processors": "default mark_safe settings",
+    "ws4redis.django_runserver": (
+        "HandshakeError ServerHandler UpgradeRequiredError WSGIRequestHandler WSGIServer WebSocket "
+        "WebsocketRunServer WebsocketWSGIServer _ServerHandler _WSGIRequestHandler _django_app _websocket_app "
+        "_websocket_url application base64 django force_str get_wsgi_application logger logging run runserver "
+        "select settings sha1 six socketserver util"
+    ),
+    "ws4redis.exceptions": (
+        "BadHeaderError FrameTooLargeException HandshakeError UpgradeRequiredError WebSocketError socket_error"
+    ),
+    "ws4redis.models": "receiver store_groups_in_session user_logged_in",
+    "ws4redis.publisher": (
+        "ConnectionPool RedisPublisher RedisStore StrictRedis UnixDomainSocketConnection conn_args "
+        "is_authenticated redis_connection_pool settings"
+    ),
+    "ws4redis.redis_store": (
+        "RedisMessage RedisStore SELF _wrap_groups _wrap_sessions _wrap_users is_authenticated settings six warnings"
+    ),
+    "ws4redis.settings": (
+        "WEBSOCKET_URL WS4REDIS_ALLOWED_CHANNELS WS4REDIS_CONNECTION WS4REDIS_EXPIRE WS4REDIS_HEARTBEAT "
+        "WS4REDIS_PREFIX WS4REDIS_PROCESS_REQUEST WS4REDIS_SUBSCRIBER settings"
+    ),
+    "ws4redis.subscriber": "RedisStore RedisSubscriber SELF settings",
+    "ws4redis.utf8validator": "Utf8Validator six xrange",
+    "ws4redis.websocket": (
+        "FrameTooLargeException Header Stream Utf8Validator WebSocket WebSocketError logger logging six "
+        "socket_error struct xrange"
+    ),
+    "ws4redis.wsgi_server": (
+        "HandshakeError PermissionDenied RedisMessage SimpleLazyObject StrictRedis UpgradeRequiredError "
+        "WSGIRequest WebSocketError WebsocketWSGIServer django force_str get_user http http_client "
+        "import_module import_string logger logging private_settings settings six sys"
+    ),
+}
+
+
 @pytest.mark.parametrize(("module", "name"), [(key, name) for key, names in NAMES.items() for name in names.split()])
 def test_names(module: str, name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         getattr(import_module(module), name)
+
+
+@pytest.mark.parametrize(("module", "name"), [(key, name) for key, names in OFFERED.items() for name in names.split()])
+def test_all_that_was_offered(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "six", SimpleNamespace())
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exec(f"from {module} import {name}")
+    assert [each.category for each in caught] == [DeprecationWarning] * len(caught)
+    assert all(f"{module}.{name} is a name of django-websocket-redis; use " in str(each.message) for each in caught)
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "six", None)
+    with (
+        pytest.warns(DeprecationWarning),
+        pytest.raises(ImportError, match=r"ws4redis\.redis_store\.six .*; use six: "),
+    ):
+        exec("from ws4redis.redis_store import six")
 
 
 @pytest.mark.parametrize(("path", "name"), [(key, name) for key, names in MEMBERS.items() for name in names.split()])
@@ -144,6 +203,15 @@ def test_names_without_a_meaning(path: str, advice: str) -> None:
             found.anything  # noqa: B018
 
 
+def test_a_client_is_made_of_the_pool(redis_server: Valkey, settings_of_redis: None) -> None:
+    with pytest.warns(DeprecationWarning):
+        from ws4redis.publisher import StrictRedis, redis_connection_pool
+
+        client = StrictRedis(connection_pool=redis_connection_pool)
+    assert client.ping()
+    assert client.connection_pool is redis_client.client().connection_pool
+
+
 def test_the_pool_is_that_of_our_client() -> None:
     from ws4redis import publisher
 
@@ -164,6 +232,8 @@ def test_the_names_of_the_door_to_uwsgi() -> None:
         "from ws4redis.uwsgi_runserver import uWSGIWebsocketServer, uWSGIWebSocketServer\n"
         "from ws4redis.uwsgi_runserver import uWSGIWebsocket, uWSGIWebSocket\n"
         "assert uWSGIWebsocketServer is uWSGIWebSocketServer and uWSGIWebsocket is uWSGIWebSocket\n"
+        "import warnings; warnings.simplefilter('ignore', DeprecationWarning)\n"
+        "from ws4redis.uwsgi_runserver import WebSocketError, WebsocketWSGIServer, gevent, uwsgi\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, timeout=60)
 

@@ -22,7 +22,7 @@ from django.db import connections
 
 from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
-from ws4redis.historic import Historic, historic_names
+from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.loop.ports import View
 from ws4redis.thread_runtime import ThreadRuntime
 from ws4redis.websocket import Owner, WebSocket, prepare
@@ -167,7 +167,23 @@ __getattr__ = historic_names(
     {
         name: Historic(f"django.core.servers.basehttp.{name}", partial(getattr, basehttp, name))
         for name in ("run", "ServerHandler", "WSGIRequestHandler")
-    },
+    }
+    | imported(
+        HandshakeError="ws4redis.exceptions.HandshakeError",
+        UpgradeRequiredError="ws4redis.exceptions.UpgradeRequiredError",
+        WSGIServer="django.core.servers.basehttp.WSGIServer",
+        _ServerHandler="django.core.servers.basehttp.ServerHandler",
+        _WSGIRequestHandler="django.core.servers.basehttp.WSGIRequestHandler",
+        base64="base64",
+        django="django",
+        force_str="django.utils.encoding.force_str",
+        runserver="django.core.management.commands.runserver",
+        select="select",
+        sha1="hashlib.sha1",
+        six="six",
+        socketserver="socketserver",
+        util="wsgiref.util",
+    ),
 )
 
 logger.info("websockets are served under %s", _websocket_url)

@@ -20,6 +20,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis.protocol.errors import InvalidHandshake, UpgradeRequired
 
+#: a name of django-websocket-redis
+socket_error = OSError
+
 __all__ = [
     "FrameTooLargeException",
     "HandshakeError",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from functools import partial
+from pkgutil import resolve_name
 from typing import Any, NamedTuple
 
 
@@ -20,6 +22,11 @@ class Historic(NamedTuple):
     find: Callable[[], Any] | None = None
 
 
+def imported(**paths: str) -> dict[str, Historic]:
+    """Names that a module had from elsewhere, by their dotted paths there."""
+    return {name: Historic(path, partial(resolve_name, path)) for name, path in paths.items()}
+
+
 def historic_names(module: str, names: dict[str, Historic]) -> Callable[[str], Any]:
     """The ``__getattr__`` of a module (PEP 562)."""
 
@@ -29,7 +36,10 @@ def historic_names(module: str, names: dict[str, Historic]) -> Callable[[str], A
         instead, find = names[name]
         text = f"{module}.{name} is a name of django-websocket-redis; use {instead}"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
-        return find() if find is not None else _Nothing(text)
+        try:
+            return find() if find is not None else _Nothing(text)
+        except ImportError as error:
+            raise ImportError(f"{text}: {error}") from error
 
     return get
 

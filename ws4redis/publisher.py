@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from ws4redis import channels, redis_client
 from ws4redis.channels import Identity, groups_channel, identity_of
 from ws4redis.groups import current_identity, with_newer_groups
-from ws4redis.historic import Historic, historic_names
+from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.redis_store import RedisStore
 
 __getattr__ = historic_names(
@@ -18,7 +18,17 @@ __getattr__ = historic_names(
     {
         "redis_connection_pool": Historic(
             "ws4redis.redis_client.client().connection_pool", lambda: redis_client.client().connection_pool
-        )
+        ),
+        "conn_args": Historic(
+            "ws4redis.redis_client.connection_options()", lambda: redis_client.connection_options()[1]
+        ),
+        **imported(
+            ConnectionPool="redis.ConnectionPool",
+            StrictRedis="redis.Redis",
+            UnixDomainSocketConnection="redis.connection.UnixDomainSocketConnection",
+            is_authenticated="ws4redis._compat.is_authenticated",
+            settings="ws4redis.settings",
+        ),
     },
 )
 

@@ -10,7 +10,7 @@ from redis import Redis
 
 from ws4redis import channels, redis_client, settings
 from ws4redis.channels import SELF
-from ws4redis.historic import Historic, historic_names
+from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.keeping import keep_and_publish
 
 __all__ = ["SELF", "RedisMessage", "RedisStore"]
@@ -20,7 +20,8 @@ __getattr__ = historic_names(
     {
         name: Historic("RedisStore._get_message_channels(), which resolves SELF")
         for name in ("_wrap_users", "_wrap_groups", "_wrap_sessions")
-    },
+    }
+    | imported(six="six", warnings="warnings", is_authenticated="ws4redis._compat.is_authenticated"),
 )
 
 

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.conf import Settings
 from django.conf import settings as django_settings
 
+#: a name of django-websocket-redis
+settings = django_settings
+
 
 class Setting(NamedTuple):
     default: Any

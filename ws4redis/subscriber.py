@@ -15,6 +15,7 @@ from ws4redis import redis_client
 from ws4redis.channels import Standing, facility_of, groups_channel, identity_of
 from ws4redis.groups import with_newer_groups
 from ws4redis.hearing import Follower, OwnMessages, Subscriptions, check_number
+from ws4redis.historic import historic_names, imported
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
 __all__ = ["SELF", "RedisStore", "RedisSubscriber"]
@@ -22,6 +23,8 @@ __all__ = ["SELF", "RedisStore", "RedisSubscriber"]
 logger = logging.getLogger("ws4redis")
 
 _warned: set[type] = set()
+
+__getattr__ = historic_names(__name__, imported(settings="django.conf.settings"))
 
 
 class RedisSubscriber(RedisStore):

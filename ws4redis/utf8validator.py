@@ -1,5 +1,8 @@
 """A name of django-websocket-redis."""
 
-from ws4redis.historic import Historic, historic_names
+from ws4redis.historic import Historic, historic_names, imported
 
-__getattr__ = historic_names(__name__, {"Utf8Validator": Historic("codecs.getincrementaldecoder('utf-8')")})
+__getattr__ = historic_names(
+    __name__,
+    {"Utf8Validator": Historic("codecs.getincrementaldecoder('utf-8')")} | imported(six="six", xrange="builtins.range"),
+)

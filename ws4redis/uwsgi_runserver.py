@@ -52,6 +52,7 @@ from ws4redis import settings, uwsgi_options  # noqa: E402
 from ws4redis.departure import Acceptors, Departure  # noqa: E402
 from ws4redis.exceptions import UpgradeRefused  # noqa: E402
 from ws4redis.gevent_runtime import GeventRuntime  # noqa: E402
+from ws4redis.historic import historic_names, imported  # noqa: E402
 from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
 from ws4redis.websocket import Connected, WebSocket, prepare  # noqa: E402
 from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer  # noqa: E402
@@ -104,6 +105,8 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
             connected.close()
             raise
 
+
+__getattr__ = historic_names(__name__, imported(WebSocketError="ws4redis.exceptions.WebSocketError"))
 
 #: the spelling of an older manual
 uWSGIWebSocketServer = uWSGIWebsocketServer

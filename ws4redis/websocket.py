@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ws4redis.exceptions import WebSocketError
-from ws4redis.historic import Historic, historic_names
+from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.loop.outbox import Outbox, OutboxFull
 from ws4redis.protocol.deflate import Agreement, Deflater, Inflater, Options
 from ws4redis.protocol.frames import CloseCode, Opcode, serialize
@@ -20,7 +22,22 @@ if TYPE_CHECKING:
     from ws4redis.loop.runtime import Runtime, Watcher
 
 _FRAMES = Historic("ws4redis.protocol.frames")
-__getattr__ = historic_names(__name__, {"Stream": _FRAMES, "Header": _FRAMES})
+__getattr__ = historic_names(
+    __name__,
+    {
+        "Stream": _FRAMES,
+        "Header": _FRAMES,
+        "Utf8Validator": Historic("codecs.getincrementaldecoder('utf-8')"),
+        "logger": Historic("logging.getLogger('django.request')", partial(logging.getLogger, "django.request")),
+        **imported(
+            FrameTooLargeException="ws4redis.exceptions.FrameTooLargeException",
+            six="six",
+            socket_error="builtins.OSError",
+            struct="struct",
+            xrange="builtins.range",
+        ),
+    },
+)
 
 #: bytes taken from the kernel at once
 _READ_SIZE = 1 << 14

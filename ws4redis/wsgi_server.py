@@ -33,6 +33,7 @@ from ws4redis.exceptions import (
     WebSocketError,
 )
 from ws4redis.hearing import check_number
+from ws4redis.historic import historic_names, imported
 from ws4redis.log import log_channels, printable
 from ws4redis.loop.connection import Connection
 from ws4redis.loop.ports import View
@@ -57,6 +58,23 @@ __all__ = [
 ]
 
 logger = logging.getLogger("django.request")
+
+__getattr__ = historic_names(
+    __name__,
+    imported(
+        PermissionDenied="django.core.exceptions.PermissionDenied",
+        SimpleLazyObject="django.utils.functional.SimpleLazyObject",
+        StrictRedis="redis.Redis",
+        force_str="django.utils.encoding.force_str",
+        get_user="django.contrib.auth.get_user",
+        http="django.http",
+        http_client="http.client",
+        import_module="importlib.import_module",
+        private_settings="ws4redis.settings",
+        six="six",
+        sys="sys",
+    ),
+)
 
 #: and the names that WSGI gives them
 _HANDSHAKE_HEADERS = {name: f"HTTP_{name.replace('-', '_').upper()}" for name in HEADERS}
