@@ -1,5 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
+# for two cores: most of the time a test waits for a server
+WORKERS := 3
 RUN := $(VENV)/bin
 
 # what fetches packages may take minutes without a word
@@ -11,7 +13,7 @@ demo: $(VENV)/demo
 	@exec $(RUN)/python examples/demo.py
 
 test: $(VENV)/test $(VENV)/docs $(VENV)/wheels
-	$(RUN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(RUN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 compliance: $(VENV)/test
 	$(RUN)/python -m tests.compliance $(ARGS)
