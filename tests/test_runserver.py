@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -31,7 +32,10 @@ def site(redis_server: Valkey, database: Path) -> Iterator[RunServer]:
 
 
 def test_django_prints_its_banner(site: RunServer) -> None:
-    assert f"Starting development server at http://127.0.0.1:{site.port}/" in site.log()
+    # since Django 6.1 it says of which kind
+    assert re.search(
+        f"^Starting (WSGI )?development server at http://127.0.0.1:{site.port}/$", site.log(), re.MULTILINE
+    )
 
 
 def test_static_files_are_served(site: RunServer) -> None:
