@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import selectors
+import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +15,13 @@ from pathlib import Path
 import pytest
 from websocket import WebSocketTimeoutException
 
-from tests.browsers import get, log_in
+from tests.browsers import get, log_in, plain_socket
 from tests.servers import ROOT, Site, Valkey, wait_for
 from ws4redis.groups import update_groups
 from ws4redis.publisher import RedisPublisher
+
+#: to hear what one must not
+TRIES = 100
 
 ALL = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
 
@@ -112,7 +118,7 @@ def test_open_websockets_follow_a_change_of_groups(
     redis.set(f"group:new:{facility}", "kept")
     assert groups_of_john(["new", "newer"]) == 1
     assert browser.recv() == "kept"
-    assert redis.publish(f"group:chatusers:{facility}", "lost") == 0
+    wait_for(lambda: redis.publish(f"group:chatusers:{facility}", "lost") == 0, "nobody listens, after a moment")
     assert redis.publish(f"group:newer:{facility}", "hi") == 1
     assert browser.recv() == "hi"
     browser.send("mine")
@@ -146,6 +152,83 @@ def test_groups_that_change_under_load(
     wait_for(lambda: set(redis.pubsub_channels(f"*:{facility}")) == wanted, "all are in the last group only")
     redis.publish(f"group:last:{facility}", "the end")
     assert [browser.recv() for browser in browsers] == ["the end"] * 10
+
+
+#: by whom; the view's own process is the one with the websockets
+EXPELLED_BY = {
+    "a view": lambda site, redis, facility, update: get(site, f"/expel/john?facility={facility}"),
+    "another process": lambda site, redis, facility, update: (
+        update([]),
+        redis.publish(f"group:chatusers:{facility}", "secret"),
+        redis.publish(f"user:john:{facility}", "the end"),
+    ),
+}
+
+
+@pytest.mark.parametrize("expelled_by", EXPELLED_BY)
+def test_who_was_expelled_hears_nothing_more(
+    site: Site, redis_server: Valkey, facility: str, groups_of_john: Callable[[list[str]], int], expelled_by: str
+) -> None:
+    """While others are told much, so that what concerns John is read in one piece."""
+    redis, john = redis_server.client(), f"sessionid={log_in(site, 'john')}"
+    others = [plain_socket(site, f"/ws/{facility}?subscribe-broadcast") for _ in range(20)]
+    threading.Thread(target=drain, args=(others,), daemon=True).start()
+    browser = site.connect(f"/ws/{facility}?subscribe-group&subscribe-user", cookie=john)
+    browser.settimeout(60)
+    leaks = 0
+    for number in range(TRIES):
+        groups_of_john(["chatusers"])
+        redis.publish(f"group:chatusers:{facility}", f"hello {number}")
+        while browser.recv() != f"hello {number}":
+            pass
+        with redis.pipeline(transaction=False) as pipeline:
+            for _ in range(200):
+                pipeline.publish(f"broadcast:{facility}", "x" * 100)
+            pipeline.execute()
+        EXPELLED_BY[expelled_by](site, redis, facility, groups_of_john)
+        while (heard := browser.recv()) != "the end":
+            leaks += heard == "secret"
+    for each in others:
+        each.shutdown(socket.SHUT_RDWR)
+    assert leaks == 0
+
+
+def drain(browsers: list[socket.socket]) -> None:
+    """Read until all are at their ends."""
+    with selectors.DefaultSelector() as selector:
+        for each in browsers:
+            selector.register(each, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                if not key.fileobj.recv(1 << 16):  # type: ignore[union-attr]
+                    selector.unregister(key.fileobj)
+
+
+def test_a_group_that_is_left_and_joined_again_at_once_is_no_new_stay(
+    site: Site, redis_server: Valkey, facility: str, groups_of_john: Callable[[list[str]], int]
+) -> None:
+    """``groups.clear(); groups.add()`` in a view: the last message is not sent again, unless it is another one."""
+    redis, john = redis_server.client(), f"sessionid={log_in(site, 'john')}"
+    groups_of_john(["g"])
+    channel = f"group:g:{facility}"
+    redis.set(channel, "first")
+    browser = site.connect(f"/ws/{facility}?subscribe-group&subscribe-user", cookie=john)
+    assert browser.recv() == "first"
+    for number in range(20):
+        groups_of_john([])
+        groups_of_john(["g"])
+        redis.publish(f"user:john:{facility}", str(number))
+        assert browser.recv() == str(number)
+    for number in range(20):
+        redis.pipeline().set(channel, f"in {number}").publish(channel, f"in {number}").execute()
+        groups_of_john([])
+        redis.pipeline().set(channel, f"out {number}").publish(channel, f"out {number}").execute()
+        groups_of_john(["g"])
+        assert [browser.recv(), browser.recv()] == [f"in {number}", f"out {number}"]
+    groups_of_john([])
+    wait_for(lambda: channel.encode() not in redis.pubsub_channels(), "the stay is over")
+    groups_of_john(["g"])
+    assert browser.recv() == "out 19", "a new stay begins with the last message"
 
 
 def test_groups_that_change_while_the_loop_is_cut_off(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 from ws4redis import settings
@@ -82,48 +83,123 @@ def _encoded(name: str | bytes) -> bytes:
     return name.encode() if isinstance(name, str) else name
 
 
+class Said:
+    """One message that a browser publishes."""
+
+    __slots__ = ("doubtful", "under_way")
+
+    def __init__(self) -> None:
+        #: Redis has not yet answered
+        self.under_way = True
+        #: the subscription was interrupted, so that what Redis has published may never come back
+        self.doubtful = False
+
+
 class OwnMessages:
     """What a browser has published and not yet got back; each return is swallowed once.
 
     Compared by content, for Redis carries no sender. Of two equal messages, one's own and somebody else's, one arrives:
     which of the two nobody can tell.
+
+    Where the subscription is interrupted, a return may never come, and would be swallowed at the cost of somebody
+    else's. So what is doubtful is expected up to a mark in the stream, behind which it cannot come any more.
     """
 
-    __slots__ = ("_counts", "_lock")
+    __slots__ = ("_doubtful", "_expected", "_lock", "_marking", "mark")
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[bytes, bytes], int] = {}
+        #: channel and message -> those that will return, in order
+        self._expected: dict[tuple[bytes, bytes], list[Said]] = {}
         # what is said and what is heard may be threads of their own
         self._lock = threading.Lock()
+        #: calls back at a point of the stream behind which nothing comes that was published before; set by the loop
+        self.mark: Callable[[Callable[[], None]], object] | None = None
+        #: what is forgotten at the next mark but one, or at the next where none was asked for
+        self._doubtful: set[Said] = set()
+        self._marking = False
 
     def __bool__(self) -> bool:
-        return bool(self._counts)
+        return bool(self._expected)
 
-    def expect(self, channel: bytes, payload: bytes) -> None:
+    def expect(self, channel: bytes, payload: bytes, said: Said | None = None) -> None:
+        """Where ``said`` is given, ``published()`` follows."""
+        if said is None:
+            said = Said()
+            said.under_way = False
+        with self._lock:
+            waiting = self._expected.setdefault((channel, payload), [])
+            waiting.append(said)
+            # what was expected first will never come
+            if len(waiting) > _MOST_EXPECTED:
+                del waiting[0]
+            if len(self._expected) > _MOST_EXPECTED:
+                del self._expected[next(iter(self._expected))]
+
+    def published(self, said: Said, sure: bool = True) -> None:
+        """Redis has answered; or it is not known whether it did."""
+        with self._lock:
+            said.under_way = False
+            said.doubtful |= not sure
+        if said.doubtful:
+            self._forget_later({said})
+
+    def forget(self, channel: bytes, payload: bytes, said: Said | None = None) -> bool:
+        """One return less is expected, the first or that of ``said``; False where none was."""
         key = (channel, payload)
         with self._lock:
-            self._counts[key] = self._counts.get(key, 0) + 1
-            if len(self._counts) > _MOST_EXPECTED:  # what was expected first will never come
-                del self._counts[next(iter(self._counts))]
+            waiting = self._expected.get(key, ())
+            if not waiting or (said is not None and said not in waiting):
+                return False
+            waiting.remove(waiting[0] if said is None else said)
+            if not waiting:
+                del self._expected[key]
+            return True
 
-    def forget(self, channel: bytes, payload: bytes) -> bool:
-        """One return less is expected; False where none was."""
-        key = (channel, payload)
+    def interrupted(self, channels: Collection[bytes] | None = None) -> None:
+        """The stream was, of these channels or of all."""
         with self._lock:
-            count = self._counts.get(key, 0)
-            if count > 1:
-                self._counts[key] = count - 1
-            else:
-                self._counts.pop(key, None)
-        return count > 0
-
-    def forget_channels(self, channels: Sequence[bytes]) -> None:
-        with self._lock:
-            self._counts = {key: count for key, count in self._counts.items() if key[0] not in channels}
+            concerned = {
+                each
+                for key, waiting in self._expected.items()
+                if channels is None or key[0] in channels
+                for each in waiting
+            }
+            for each in concerned:
+                each.doubtful = True
+            ended = {each for each in concerned if not each.under_way}
+        if ended:
+            self._forget_later(ended)
 
     def others(self, publications: Iterable[Publication]) -> list[Publication]:
         """The publications without the own ones."""
         return [each for each in publications if not self.forget(each.channel, each.payload)]
 
     def clear(self) -> None:
-        self._counts.clear()
+        self._expected.clear()
+
+    def _forget_later(self, said: set[Said]) -> None:
+        if self.mark is None:
+            self._forget(said)
+            return
+        with self._lock:
+            self._doubtful |= said
+            asked, self._marking = self._marking, True
+        if not asked:
+            self._ask_for_mark()
+
+    def _ask_for_mark(self) -> None:
+        assert self.mark is not None
+        said, self._doubtful = self._doubtful, set()
+        self.mark(partial(self._reached, said))
+
+    def _reached(self, said: set[Said]) -> None:
+        self._forget(said)
+        with self._lock:
+            self._marking = bool(self._doubtful)
+        if self._marking:
+            self._ask_for_mark()
+
+    def _forget(self, said: set[Said]) -> None:
+        with self._lock:
+            left = {key: [each for each in waiting if each not in said] for key, waiting in self._expected.items()}
+            self._expected = {key: waiting for key, waiting in left.items() if waiting}

@@ -55,6 +55,10 @@ class Bundle:
         )
         self._compressed: dict[Deflater, bytes] | None = None
 
+    @property
+    def channel(self) -> bytes:
+        return self.publications[0].channel
+
     def compressed(self, deflater: Deflater) -> bytes:
         if not deflater.shared:
             return b"".join([each.compressed(deflater) for each in self.publications])

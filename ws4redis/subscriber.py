@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from ws4redis import redis_client
 from ws4redis.channels import Standing, facility_of, groups_channel, identity_of
 from ws4redis.groups import with_newer_groups
-from ws4redis.hearing import Follower, OwnMessages, Subscriptions, check_number
+from ws4redis.hearing import Follower, OwnMessages, Said, Subscriptions, check_number
 from ws4redis.historic import historic_names, imported
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
@@ -175,11 +175,12 @@ class RedisSubscriber(RedisStore):
         after = before._replace(identity=with_newer_groups(before.identity, update))
         if after == before:
             return
-        self._standing = after
+        heard = [name.decode() for name in self._subscription.names]
+        names = [name.encode() for name in _moved(heard, before, after, "subscribe")]
         # a new set, for other threads may be looking at the old one
         self._publishers = {*_moved(self._publishers, before, after, "publish")}
-        heard = [name.decode() for name in self._subscription.names]
-        self._subscription.replace(name.encode() for name in _moved(heard, before, after, "subscribe"))
+        self._standing = after
+        self._subscription.replace(names)
 
     # inside
 
@@ -225,15 +226,20 @@ class RedisSubscriber(RedisStore):
             return super()._send(payload, expire)
         heard = self._subscription.channels
         returning = [name for name in map(str.encode, self._publishers) if name in heard]
+        if not returning:
+            return super()._send(payload, expire)
+        said = Said()
         for name in returning:
-            own.expect(name, payload)
-        counts: dict[str, int] = {}
+            own.expect(name, payload, said)
         try:
             counts = super()._send(payload, expire)
-        finally:
-            for name in returning:
-                if not counts.get(name.decode()):
-                    own.forget(name, payload)
+        except BaseException:
+            own.published(said, sure=False)
+            raise
+        for name in returning:
+            if not counts.get(name.decode()):
+                own.forget(name, payload, said)
+        own.published(said)
         return counts
 
 

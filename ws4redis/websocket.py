@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ws4redis.exceptions import WebSocketError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ws4redis.loop.ring import Ring
     from ws4redis.loop.runtime import Runtime, Watcher
 
+logger = logging.getLogger("django.request")
+
 _FRAMES = Historic("ws4redis.protocol.frames")
 __getattr__ = historic_names(
     __name__,
@@ -28,7 +30,6 @@ __getattr__ = historic_names(
         "Stream": _FRAMES,
         "Header": _FRAMES,
         "Utf8Validator": Historic("codecs.getincrementaldecoder('utf-8')"),
-        "logger": Historic("logging.getLogger('django.request')", partial(logging.getLogger, "django.request")),
         **imported(
             FrameTooLargeException="ws4redis.exceptions.FrameTooLargeException",
             six="six",
@@ -85,6 +86,23 @@ class Owner(Protocol):
 
     def lost(self) -> None:
         """The descriptor is closed; nothing follows."""
+
+
+def _or_abort(callback: Callable[[WebSocket], None]) -> Callable[[WebSocket], None]:
+    """What escaped to the loop would stop the watcher for good, and nobody would know."""
+
+    @wraps(callback)
+    def guarded(websocket: WebSocket) -> None:
+        try:
+            callback(websocket)
+        except Exception as error:
+            tell = partial(logger.error, "a websocket failed, it is closed", exc_info=error)
+            try:
+                websocket.abort()
+            finally:
+                websocket._runtime.spawn(tell)
+
+    return guarded
 
 
 class WebSocket:
@@ -230,12 +248,13 @@ class WebSocket:
         self.closed = True
         self.outbox = None
         self._socket.close()
-        if self._owner is not None:
-            self._owner.lost()
-            self._owner = None
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            owner.lost()
 
     # called by the loop
 
+    @_or_abort
     def _readable(self) -> None:
         try:
             data = self._socket.recv(_READ_SIZE)
@@ -258,6 +277,7 @@ class WebSocket:
         else:
             self._answer()
 
+    @_or_abort
     def _writable(self) -> None:
         assert self.outbox is not None and self._writer is not None
         try:
@@ -326,10 +346,14 @@ class WebSocket:
 
     def _keep(self, data: bytes, sent: int) -> None:
         """The kernel has no room for the rest."""
-        self.outbox = Outbox(self._outbox_size)
-        self._queue(self.outbox, data, sent)
-        self._writer = self._runtime.watch_writable(self._socket.fileno())
-        self._writer.start(self._writable)
+        try:
+            self.outbox = Outbox(self._outbox_size)
+            self._queue(self.outbox, data, sent)
+            self._writer = self._runtime.watch_writable(self._socket.fileno())
+            self._writer.start(self._writable)
+        except BaseException:  # what was begun cannot be finished
+            self.abort()
+            raise
 
     def _send(self, data: memoryview) -> int:
         return self._socket.send(data, _SEND_FLAGS)

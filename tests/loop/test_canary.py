@@ -10,17 +10,23 @@ class Redis:
 
     def __init__(self, canary: Canary) -> None:
         self.canary, self.well, self.given_up = canary, True, 0
+        self.steps, self.pauses = 0, False
+
+    def step(self) -> None:
+        """Something else is received, or a fan-out goes on."""
+        self.steps += 1
 
     def publish(self, channel: bytes, payload: bytes) -> None:
         assert channel == self.canary.channel
         if self.well:
+            self.steps += 1
             self.canary.deliver([])
 
     def give_up(self) -> None:
         self.given_up += 1
 
 
-#: what happens in each second (well or not) -> healthy at the end, how often the subscription was given up
+#: what happens in each second (well, not, only something else) -> healthy at the end, how often it was given up
 SECONDS: list[tuple[str, bool, int]] = [
     ("", False, 0),
     ("w", True, 0),
@@ -33,6 +39,14 @@ SECONDS: list[tuple[str, bool, int]] = [
     ("w------w", True, 1),
     ("w------------", False, 2),
     ("------", False, 1),
+    # it waits in line: whatever is received is a sign of life
+    ("w" + 20 * "s", True, 0),
+    ("wssssss-", True, 0),
+    ("wssssss--", False, 0),
+    ("wssssss------", False, 1),
+    ("w--s--s--s", True, 0),
+    ("s", False, 0),
+    (20 * "s", False, 0),
 ]
 
 
@@ -42,6 +56,8 @@ def test_canary(seconds: str, healthy: bool, given_up: int) -> None:
     redis = Redis(canary)
     for second in seconds:
         redis.well = second == "w"
+        if second == "s":
+            redis.step()
         canary.tick(redis)  # type: ignore[arg-type]
     assert (canary.healthy, redis.given_up) == (healthy, given_up)
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ws4redis.hearing import OwnMessages
+from ws4redis.loop.absences import Absences
 from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import Hub
 from ws4redis.loop.roster import Roster
@@ -72,6 +73,7 @@ class Process:
         self.connections = Roster(FURTHEST_TURN)
         self.runtime = self.pubsub = self
         self.hub = Hub(self)  # type: ignore[arg-type]
+        self.absences = Absences(self.hub)
         self.spawned: list[Any] = []
         self.asked: list[Any] = []
         self.commands: list[Any] = []
@@ -92,6 +94,10 @@ class Process:
 
     def fetch(self, channels: list[bytes], callback: Any) -> Process:
         self.asked.append(callback)
+        return self
+
+    def mark(self, reached: Any) -> Process:
+        self.asked.append(lambda _values: reached())
         return self
 
     def cancel(self) -> None:

@@ -17,6 +17,7 @@ from ws4redis.publication import Bundle, Publication
 
 class Listener:
     direct = own = None
+    control = False
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.deliveries: list[list[tuple[bytes, bytes]]] = []
@@ -35,6 +36,8 @@ def publications(*pairs: tuple[bytes, bytes]) -> list[Publication]:
 
 class Runtime:
     """What is spawned runs at once."""
+
+    ticks = 0
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         function(*args)
@@ -158,18 +161,69 @@ def test_many_channels_may_be_long_together(hub: Hub) -> None:
         assert len(list(hub.deliver(publications(*[(channel, b"1") for channel in channels[:count]])))) == expected
 
 
+#: after the first pause somebody who has not got it yet leaves a channel, and may come back
+@pytest.mark.parametrize("comes_back", [False, True])
+@pytest.mark.parametrize(("channels", "left", "rest"), [([b"a"], b"a", []), ([b"a", b"b"], b"a", [(b"b", b"1")])])
+def test_who_leaves_during_a_long_fan_out_gets_nothing_more_of_it(
+    hub: Hub, channels: list[bytes], left: bytes, rest: list[tuple[bytes, bytes]], comes_back: bool
+) -> None:
+    members = [Listener() for _ in range(3 * PAUSE_EVERY)]
+    for each in members:
+        hub.join(each, channels)
+    everything = [(channel, b"1") for channel in channels]
+    pauses = iter(hub.deliver(publications(*everything)))
+    next(pauses)
+    gone = next(each for each in members if not each.deliveries)
+    hub.leave(gone, [left])
+    if comes_back:
+        hub.join(gone, [left])
+    assert len(list(pauses)) == 1
+    assert [pair for each in gone.deliveries for pair in each] == rest
+    assert all(each.deliveries == [everything] for each in members if each is not gone)
+    list(hub.deliver(publications((left, b"2"))))
+    assert gone.deliveries[-1:] == ([[(left, b"2")]] if comes_back else [[*rest]] if rest else [])
+
+
+class Control(Listener):
+    control = True
+
+
+def test_it_knows_the_channels_where_control_is_heard(hub: Hub) -> None:
+    control, others = Control(), [Listener(), Listener()]
+    hub.join(control, [b"a", b"b"])
+    for each in others:
+        hub.join(each, [b"a", b"c"])
+    assert hub.controls == {b"a", b"b"}
+    second = Control()
+    hub.join(second, [b"a"])
+    for each in [*others, control]:
+        hub.leave(each, [b"a", b"b", b"c"])
+    assert hub.controls == {b"a"}
+    hub.leave(second, [b"a"])
+    assert not hub.controls
+
+
 class Failing:
     direct = own = None
+    control = False
+    gone = 0
 
     def deliver(self, bundles: Any) -> None:
         raise LookupError("on purpose")
 
+    def failed(self) -> None:
+        self.gone += 1
+
 
 class Direct:
     own = None
+    control = False
 
     def __init__(self, websocket: Any) -> None:
         self.direct = websocket
+
+    def failed(self) -> None:
+        self.direct.abort()
 
 
 def lose(wire: Wire) -> Direct:
@@ -197,6 +251,7 @@ def test_a_member_that_fails_is_no_harm_to_others(
     assert [each.frames() for each in wires] == [[(1, b"hi")]] * 10
     assert caplog.messages == ["a delivery failed; the others go on"]
     assert "on purpose" in caplog.text
+    assert failing.direct.closed if directly else failing.gone == 1
 
 
 @pytest.mark.parametrize("others", [0, 1])

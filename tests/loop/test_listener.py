@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.loop.test_connection import Page, Process, Wire
-from ws4redis.hearing import OwnMessages
+from ws4redis.hearing import OwnMessages, Said
 from ws4redis.loop.connection import Connection
 from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.publication import Publication
@@ -19,8 +19,12 @@ class Situation:
     """A browser that listens to ``a`` and ``b``, and whose view follows what is told on ``changes``."""
 
     def __init__(self, channels: bytes = b"a b", own: OwnMessages | None = None) -> None:
-        self.page = Page(tuple(channels.split()), own)
-        self.page.groups_channel = WATCHED
+        page = Page(tuple(channels.split()), own)
+        page.groups_channel = WATCHED
+        self.open(page)
+
+    def open(self, page: Page) -> None:
+        self.page = page
         self.wire, self.process = Wire(), Process()
         self.connection = Connection(self.process, self.wire, self.page, b"101")  # type: ignore[arg-type]
         self.connection.open()
@@ -34,6 +38,11 @@ class Situation:
 
     def change(self, channels: bytes) -> None:
         self.publish((WATCHED, channels))
+
+    def wait(self, ticks: int) -> list[bytes]:
+        """The channels to which nobody listens any more."""
+        self.process.ticks += ticks
+        return self.process.absences.tick(self.process.ticks)
 
     def sent(self) -> bytes:
         """All that was written since, without the frames' heads."""
@@ -73,10 +82,10 @@ def test_it_hears_a_new_channel_from_its_last_message_on(browser: Situation) -> 
 
 def test_it_no_longer_hears_what_it_has_left(browser: Situation) -> None:
     browser.change(b"b")
-    assert browser.commands() == [("UNSUBSCRIBE", b"a")]
     browser.publish((b"a", b"1"), (b"b", b"2"))
     assert browser.sent() == b"2"
     assert not browser.process.asked
+    assert (browser.commands(), browser.wait(2), browser.wait(1)) == ([], [], [b"a"]), "after a moment"
 
 
 def test_a_change_that_changes_nothing_asks_for_nothing(browser: Situation) -> None:
@@ -123,8 +132,57 @@ def test_two_changes_keep_what_the_first_has_brought(browser: Situation) -> None
 def test_after_a_loss_it_asks_what_has_changed(browser: Situation) -> None:
     browser.connection.resubscribed()
     browser.answer(b"a c")
-    assert browser.commands() == [("UNSUBSCRIBE", b"b"), ("SUBSCRIBE", b"c")]
+    assert browser.commands() == [("SUBSCRIBE", b"c")]
     browser.answer(b"1", b"a c")
+    assert browser.sent() == b"1"
+    assert browser.wait(3) == [b"b"]
+
+
+# what is published on "a" while it is away, for how many ticks it is -> what it is sent when it is back
+STAYS: list[tuple[list[bytes], int, bytes]] = [
+    ([], 0, b""),
+    ([], 2, b""),
+    ([], 3, b"1"),
+    ([b"x"], 0, b"1"),
+]
+
+
+@pytest.mark.parametrize(("missed", "ticks", "sent"), STAYS)
+def test_who_comes_back_at_once_to_a_group_goes_on(
+    browser: Situation, missed: list[bytes], ticks: int, sent: bytes
+) -> None:
+    browser.change(b"b")
+    browser.publish(*((b"a", each) for each in missed))
+    browser.wait(ticks)
+    browser.change(b"a b")
+    if browser.process.asked:
+        browser.answer(b"1", b"a b")
+    assert browser.sent() == sent
+    browser.publish((b"a", b"2"))
+    assert browser.sent() == b"2"
+
+
+def test_who_comes_back_at_once_had_not_yet_got_the_last_message(browser: Situation) -> None:
+    browser.change(b"a b c")
+    browser.answer(None, b"a b")
+    browser.change(b"a b c")
+    browser.answer(b"1", b"a b c")
+    assert browser.sent() == b"1"
+
+
+def test_what_was_missed_during_a_loss_is_not_known(browser: Situation) -> None:
+    browser.change(b"b")
+    browser.process.absences.clear()
+    browser.change(b"a b")
+    browser.answer(b"1", b"a b")
+    assert browser.sent() == b"1"
+
+
+def test_a_ban_during_a_loss_is_known_before_anything_is_heard(browser: Situation) -> None:
+    browser.connection.resubscribed()
+    browser.publish((b"a", b"x"), (b"b", b"1"))
+    assert browser.sent() == b""
+    browser.answer(b"b")
     assert browser.sent() == b"1"
 
 
@@ -138,6 +196,51 @@ def test_own_messages_do_not_come_back_while_redis_is_asked() -> None:
     browser.publish((b"a", b"m"), (b"a", b"1"))
     browser.answer(None, b"a b c")
     assert browser.sent() == b"1"
+
+
+# what happens to a message "m" of its own on "a", and to another one that is equal -> what it is sent
+#: expect, return (of the own one), other, loss, answer (by Redis, to the oldest question), published (Redis' answer)
+INTERRUPTIONS = [
+    ("expect published return other", b"m"),
+    ("expect return published other", b"m"),
+    # it was published before the loss, so it never comes
+    ("expect published loss mark other", b"m"),
+    # it is under way meanwhile, and comes back
+    ("expect loss return published mark other", b"m"),
+    ("expect loss mark return published mark other", b"m"),
+    ("expect loss published return mark other", b"m"),
+    # or does not
+    ("expect loss published mark other", b"m"),
+    # of two the second is expected on
+    ("expect loss published expect mark return", b""),
+    ("expect failed mark other", b"m"),
+    ("expect failed return mark other", b"m"),
+    ("expect loss loss published mark mark other", b"m"),
+]
+
+
+@pytest.mark.parametrize(("words", "sent"), INTERRUPTIONS)
+def test_own_messages_do_not_come_back_when_the_subscription_is_restored(words: str, sent: bytes) -> None:
+    own, said = OwnMessages(), []
+    browser = Situation()
+    browser.open(Page((b"a",), own))
+    browser.answer(None)
+    browser.sent()
+    for word in words.split():
+        if word == "expect":
+            said.append(Said())
+            own.expect(b"a", b"m", said[-1])
+        elif word in ("published", "failed"):
+            own.published(said[-1], sure=word == "published")
+        elif word in ("return", "other"):
+            browser.publish((b"a", b"m"))
+        elif word == "loss":
+            browser.connection.resubscribed()
+        elif browser.process.asked:
+            browser.answer()
+    assert browser.sent() == sent
+    assert not browser.process.asked
+    assert not own
 
 
 def test_one_who_is_in_no_group_yet() -> None:
@@ -158,8 +261,8 @@ def test_nothing_is_left_when_it_leaves(steps: list[Any]) -> None:
         else:
             browser.change(step)
     browser.connection.lost()
-    told = browser.commands()
-    assert not browser.process.hub.channels and not browser.process.asked
+    told = browser.commands() + [("UNSUBSCRIBE", name) for name in browser.wait(3)]
+    assert not browser.process.hub.channels and not browser.process.hub.controls and not browser.process.asked
     subscribed = {name for command, name in told if command == "SUBSCRIBE"}
     assert {name for command, name in told if command == "UNSUBSCRIBE"} == subscribed
 

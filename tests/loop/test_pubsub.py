@@ -6,7 +6,8 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,10 @@ import redis
 
 from tests.servers import Valkey, wait_for
 from ws4redis import redis_client, settings
+from ws4redis.loop.canary import Canary
+from ws4redis.loop.hub import Hub
 from ws4redis.loop.pubsub import PubSub
-from ws4redis.publication import Publication
+from ws4redis.publication import Bundle, Publication
 from ws4redis.thread_runtime import ThreadRuntime
 
 
@@ -55,6 +58,7 @@ class Listener:
 
     def __init__(self, *channels: bytes, quick: bool = True) -> None:
         self.wanted = set(channels)
+        self.controls: set[bytes] = set()
         self.quick = quick
         self.log: list[tuple[Any, ...]] = []
         self.restorations = 0
@@ -350,11 +354,85 @@ def test_who_comes_hears_nothing_that_was_meant_for_those_who_left() -> None:
         listener.subscribe(b"a")
         listener.unsubscribe(b"a")
     listener.subscribe(b"a")
-    replied = listener.pubsub._replied
+    replied = partial(listener.pubsub._replied, listener.pubsub._subscription)
     replied([push(b"message", b"a", b"older"), push(b"message", b"b", b"other")])
     replied([push(b"unsubscribe", b"a", 0), push(b"message", b"a", b"old")])
     replied([push(b"unsubscribe", b"a", 0), push(b"subscribe", b"a", 1), push(b"message", b"a", b"new")])
     assert [payload for _, payload in listener.log] == [b"other", b"new"]
+
+
+class Follower:
+    """Hears ``a`` and ``b`` until it is told otherwise on ``control``."""
+
+    direct = own = None
+
+    def __init__(self, pubsub: PubSub, hub: Hub, control: bool = False) -> None:
+        self.pubsub, self.hub, self.control = pubsub, hub, control
+        self.heard: list[bytes] = []
+        self.watch: Follower | None = None
+
+    def deliver(self, bundles: Sequence[Bundle]) -> None:
+        for bundle in bundles:
+            self.heard += [each.payload for each in bundle.publications]
+        if self.watch is not None:
+            self.pubsub.unsubscribe(self.hub.leave(self.watch, [b"a"]))
+
+    def failed(self) -> None:
+        raise AssertionError
+
+
+class Rounds(Threads):
+    """What shall run soon does when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: list[Callable[[], Any]] = []
+
+    def soon(self, function: Callable[[], Any]) -> None:
+        self.waiting.append(function)
+
+    def run(self) -> int:
+        rounds = 0
+        while self.waiting:
+            self.waiting.pop(0)()
+            rounds += 1
+        return rounds
+
+
+A, B, BAN = (b"a", b"b", b"control")
+# what is read at once, what is heard of it by one who leaves "a" because of the control; "x" is on "a"
+BANS = [
+    ([(A, b"x1"), (BAN, b""), (A, b"x2")], [b"x1"]),
+    ([(A, b"x1"), (B, b"1"), (BAN, b""), (A, b"x2"), (B, b"2")], [b"x1", b"1", b"2"]),
+    ([(BAN, b""), (A, b"x1"), (B, b"1")], [b"1"]),
+    ([(A, b"x1"), (BAN, b""), (BAN, b""), (A, b"x2")], [b"x1"]),
+    ([(A, b"x1"), (A, b"x2"), (B, b"1"), (BAN, b"")], [b"x1", b"x2", b"1"]),
+]
+
+
+@pytest.mark.parametrize("others", [0, 1, 600])
+@pytest.mark.parametrize(("read", "heard"), BANS)
+def test_control_takes_effect_in_the_stream(read: list[tuple[bytes, bytes]], heard: list[bytes], others: int) -> None:
+    """By hand; what comes before is delivered to the end, in a long fan-out, too; what follows is addressed then."""
+    runtime = Rounds()
+    hub = Hub(runtime)
+    pubsub = PubSub(runtime, redis_client.client, hub, lambda: None)
+    pubsub._subscription = SimpleNamespace(  # type: ignore[assignment]
+        send=lambda command: None, close=lambda: None, pause=lambda: None, resume=lambda: None
+    )
+    banned, control = Follower(pubsub, hub), Follower(pubsub, hub, control=True)
+    staying = [Follower(pubsub, hub) for _ in range(others)]
+    control.watch = banned
+    hub.join(control, [BAN])
+    for each in [*staying, banned]:
+        hub.join(each, [A, B])
+    pubsub._replied(pubsub._subscription, [push(b"message", *each) for each in read])
+    rounds = runtime.run()
+    assert [each for each in banned.heard if each.startswith(b"x")] == [each for each in heard if each.startswith(b"x")]
+    assert sorted(banned.heard) == sorted(heard)
+    assert all(sorted(each.heard) == sorted(payload for name, payload in read if name != BAN) for each in staying)
+    assert bool(rounds) == (others > 256)
+    assert not pubsub.pauses
 
 
 @pytest.mark.parametrize("quick", [True, False])
@@ -391,9 +469,10 @@ def test_what_fails_after_a_pause_does_not_end_the_reading(
 
     deliver, listener.deliver = listener.deliver, fail  # type: ignore[method-assign]
     client.publish("a", "lost")
-    wait_for(lambda: "on purpose" in caplog.text, "a line in the log")
+    listener.wait(2)
     client.publish("a", "next")
     listener.expect((b"a", b"next"))
+    assert "on purpose" in caplog.text
 
 
 def test_a_subscription_that_is_given_up_begins_anew(listen: Callable[..., Listener], client: redis.Redis) -> None:
@@ -403,6 +482,50 @@ def test_a_subscription_that_is_given_up_begins_anew(listen: Callable[..., Liste
     listener.wait(2)
     client.publish("a", "hi")
     listener.expect((b"a", b"hi"))
+
+
+def test_a_long_fan_out_is_no_silence(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    """However many seconds it takes; a fan-out that stands still is one, though."""
+    listener, canary = listen(), Canary("")
+    listener.subscribe(b"a", canary.channel)
+    listeners_of(client, canary.channel, 1)
+    deliver, going_on, stands = listener.deliver, threading.Event(), threading.Event()
+
+    def slow(publications: list[Publication]) -> Iterator[None]:
+        while not going_on.is_set():
+            stands.wait(0.01)
+            yield
+        yield from deliver(publications)
+
+    def seconds(count: int) -> None:
+        for _ in range(count):
+            before = listener.pubsub.steps
+            wait_for(lambda before=before: listener.pubsub.steps > before + 1, "it goes on")
+            with listener.runtime.lock:
+                canary.tick(listener.pubsub)
+
+    listener.deliver = slow  # type: ignore[method-assign]
+    client.publish("a", "1")
+    wait_for(lambda: listener.pubsub.pauses, "the fan-out is under way")
+    seconds(20)
+    listener.deliver = deliver  # type: ignore[method-assign]
+    going_on.set()
+    wait_for(lambda: not listener.pubsub.pauses, "its end")
+    listener.expect((b"a", b"1"))
+    assert listener.restorations == 1
+    with listener.runtime.lock:  # in which nothing is received
+        for _ in range(7):
+            canary.tick(listener.pubsub)
+    listener.wait(2)
+
+
+def test_a_mark_is_behind_all_that_was_published(listen: Callable[..., Listener], client: redis.Redis) -> None:
+    listener = listen(b"a")
+    for number in range(100):
+        client.publish("a", number)
+    with listener.runtime.lock:
+        listener.pubsub.mark(lambda: listener.log.append(("mark",)))
+    listener.expect(*((b"a", str(number).encode()) for number in range(100)), ("mark",))
 
 
 def test_it_publishes_between_its_other_commands(listen: Callable[..., Listener], client: redis.Redis) -> None:

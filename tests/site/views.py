@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model, login
 from django.http import HttpResponse, JsonResponse
 
 from tests.site.hooks import RememberingSubscriber
+from ws4redis.groups import update_groups
 from ws4redis.loop import process
 from ws4redis.loop.tally import tally
 from ws4redis.publisher import RedisPublisher
@@ -91,6 +92,17 @@ def visit(request):
 def publish(request):
     publisher = RedisPublisher(facility=request.GET["facility"], broadcast=True)
     return HttpResponse(str(publisher.publish_message(request.GET["message"])))
+
+
+def expel(request, name):
+    """Out of all groups; then the group speaks."""
+    user = get_user_model()._default_manager.get_by_natural_key(name)
+    groups = [each.name for each in user.groups.all()]
+    update_groups(user, [])
+    facility = request.GET["facility"]
+    RedisPublisher(facility=facility, groups=groups).publish_message("secret", expire=0)
+    RedisPublisher(facility=facility, users=[name]).publish_message("the end", expire=0)
+    return HttpResponse(",".join(groups))
 
 
 def stacks(request):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from ws4redis.loop.tally import tally
 from ws4redis.publication import Publication
@@ -34,6 +34,10 @@ class Backlog:
             self._size += len(publication.payload)
             while self._size > self._limit:
                 self._drop(next(iter(self._waiting)))
+
+    def forget(self, channels: Container[bytes]) -> None:
+        for key in [key for key, each in self._waiting.items() if each.channel in channels]:
+            self._size -= len(self._waiting.pop(key).payload)
 
     def take(self) -> list[Publication]:
         """All that waits."""

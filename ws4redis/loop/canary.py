@@ -11,7 +11,7 @@ from ws4redis.publication import Bundle
 if TYPE_CHECKING:
     from ws4redis.loop.pubsub import PubSub
 
-#: ticks without it: delivery counts as broken; the subscription is begun again
+#: ticks without a sign of life: delivery counts as broken; the subscription is begun again
 _LATE = 3
 _LOST = 5
 
@@ -19,16 +19,21 @@ _LOST = 5
 class Canary:
     """A member of the hub.
 
-    A connection that breaks somewhere on its way would be silent for ever, and so would a Redis that hangs.
+    A connection that breaks somewhere on its way would be silent for ever, and so would a Redis that hangs. Where much
+    is said the canary waits in line; so whatever is received counts, and so does each step of a long fan-out, during
+    which nothing is.
     """
 
     direct = own = None
+    control = False
 
     def __init__(self, prefix: str) -> None:
         self.channel = f"{prefix}ws4redis:canary:{secrets.token_hex(8)}".encode()
-        #: ticks since it was heard; None before the first time
+        #: ticks without a sign of life; None before it was heard for the first time
         self.silent: int | None = None
         self._waiting = 0
+        #: how far the subscription was at the last tick
+        self._seen = 0
 
     @property
     def healthy(self) -> bool:
@@ -37,15 +42,21 @@ class Canary:
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         self.silent = self._waiting = 0
 
+    def failed(self) -> None:
+        """It sings again in a second."""
+
     def tick(self, pubsub: PubSub) -> None:
         """A second has gone by."""
+        if pubsub.steps != self._seen:
+            self._seen, self._waiting = pubsub.steps, 0
+            self.silent = None if self.silent is None else 0
         if self.silent is not None:
             self.silent += 1
         self._waiting += 1
         if self._waiting > _LOST:
             self._waiting = 0
             pubsub.give_up()
-        else:
+        elif not pubsub.pauses:
             self.release(pubsub)
 
     def release(self, pubsub: PubSub) -> None:

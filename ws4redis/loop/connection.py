@@ -115,9 +115,13 @@ class Connection:
 
     def open(self) -> None:
         with self._loop.runtime.lock:
-            self._turn_in(1)
-            self.websocket.start(self)
-            self._listener.start()
+            try:
+                self._turn_in(1)
+                self.websocket.start(self)
+                self._listener.start()
+            except BaseException:
+                self.websocket.abort()
+                raise
 
     @property
     def connected(self) -> bool:
@@ -146,8 +150,8 @@ class Connection:
             if self._busy:
                 self.websocket.pause()
             else:
-                self._busy = True
                 self._loop.runtime.spawn(self._handle)
+                self._busy = True
         return self._busy
 
     def _exceeds_allowance(self, frames: int, size: int) -> bool:
@@ -217,11 +221,12 @@ class Connection:
         self._turn_in(_CLOSING_AT_MOST)
 
     def lost(self) -> None:
+        """Where this fails it is done again when its turn comes, so what can fail comes first."""
         self._listener.leave()
-        self._loop.seats.give_back(self._view.seats)
-        self._loop.connections.discard(self)
         if not self._busy:
             self._loop.runtime.spawn(self._say_goodbye)
+        self._loop.connections.discard(self)
+        self._loop.seats.give_back(self._view.seats)
 
     def _say_goodbye(self) -> None:
         websocket = self.websocket
@@ -238,6 +243,9 @@ class Connection:
 
     def take_turn(self) -> None:
         """Look at the clock, and say when the next look is due."""
+        if self.websocket.closed:
+            self.lost()
+            return
         if not self.websocket.open:
             self.websocket.abort()
             return

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from operator import length_hint
 from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.publication import Bundle, Publication, frames_of
@@ -29,6 +31,10 @@ _WORTH_A_RING = 32
 
 class Member(Protocol):
     @property
+    def control(self) -> bool:
+        """What it is given changes who hears what: it must have taken effect before what follows is addressed."""
+
+    @property
     def direct(self) -> WebSocket | None:
         """Gets the frames as they are, if nothing waits for it; None where ``deliver()`` must see them."""
 
@@ -38,6 +44,9 @@ class Member(Protocol):
 
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         """Send on, without waiting; a member that has left in the meantime must not mind."""
+
+    def failed(self) -> None:
+        """It is not known what of a delivery has reached it, so it must go."""
 
 
 class Hub:
@@ -53,6 +62,12 @@ class Hub:
         self._ring = ring
         #: without a set around a member that is alone: most users have one window
         self._members: dict[bytes, Member | set[Member]] = {}
+        #: the channels with a member that is ``control``
+        self.controls: set[bytes] = set()
+        #: who has left which channel since the fan-out began that pauses now; None while none does
+        self._left: set[tuple[Member, bytes]] | None = None
+        #: the tick in which a failure was told last
+        self._told = -1
         #: publications times members
         self.deliveries = 0
 
@@ -64,6 +79,8 @@ class Hub:
         """Returns the channels to which nobody had listened."""
         new = []
         for channel in channels:
+            if member.control:
+                self.controls.add(channel)
             members = self._members.get(channel)
             if members is None:
                 self._members[channel] = member
@@ -78,6 +95,8 @@ class Hub:
         """Returns the channels to which nobody listens any more."""
         empty = []
         for channel in channels:
+            if self._left is not None:
+                self._left.add((member, channel))
             members = self._members.get(channel)
             if isinstance(members, set):
                 members.discard(member)
@@ -86,19 +105,22 @@ class Hub:
             elif members is member:
                 del self._members[channel]
                 empty.append(channel)
+            if member.control and not self._is_control(channel):
+                self.controls.discard(channel)
         return empty
 
     def deliver(self, publications: list[Publication]) -> Iterable[None]:
         """Give each member one buffer with all that the batch has for it; the order within a channel is kept.
 
-        Done when what is returned is at its end. Each step is a pause in a long fan-out, in which others may run.
+        Done when what is returned is at its end. Each step is a pause in a long fan-out, in which others may run; who
+        leaves a channel then gets nothing more of it from this one, not even after coming back.
         """
         if len(publications) == 1 or len({each.channel for each in publications}) == 1:
             members, bundles = self._listeners(publications), (Bundle(publications),)
             if len(members) == 1:
                 self._give_one(bundles, members[0])
                 return ()
-            return _in_slices(members, partial(self._give, bundles))
+            return self._in_slices(members, partial(self._give, bundles))
         by_channel: dict[bytes, list[Publication]] = {}
         for each in publications:
             by_channel.setdefault(each.channel, []).append(each)
@@ -107,7 +129,19 @@ class Hub:
             bundle = Bundle(batch)
             for member in self._listeners(batch):
                 mine.setdefault(member, []).append(bundle)
-        return _in_slices([*mine], partial(self._give_each, mine))
+        return self._in_slices([*mine], partial(self._give_each, mine))
+
+    def failed(self, error: Exception, let_go: Callable[[], None]) -> None:
+        """Whoever may have got a part of a message, or none of it, must not go on as if nothing had happened.
+
+        Args:
+            let_go: closes its websocket.
+        """
+        with suppress(Exception):
+            let_go()
+        if self._told != self._runtime.ticks:  # of many one is enough
+            self._told = self._runtime.ticks
+            self._runtime.spawn(partial(logger.error, "a delivery failed; the others go on", exc_info=error))
 
     def _listeners(self, publications: Sequence[Publication]) -> Sequence[Member]:
         """Of one channel."""
@@ -120,8 +154,31 @@ class Hub:
         self.deliveries += len(publications)
         return (members,)
 
+    def _is_control(self, channel: bytes) -> bool:
+        members = self._members.get(channel, ())
+        return any(each.control for each in (members if isinstance(members, set | tuple) else (members,)))
+
+    def _in_slices(self, members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterable[None]:
+        """The first at once."""
+        if len(members) <= PAUSE_EVERY:
+            give(members)
+            return ()
+        return self._paused(members, give)
+
+    def _paused(self, members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterator[None]:
+        self._left = set()
+        try:
+            for start in range(0, len(members), PAUSE_EVERY):
+                if start:
+                    yield
+                give(members[start : start + PAUSE_EVERY])
+        finally:
+            self._left = None
+
     def _give(self, bundles: Sequence[Bundle], members: Sequence[Member]) -> None:
         """The same for all."""
+        if self._left:
+            members = [each for each in members if (each, bundles[0].channel) not in self._left]
         direct: defaultdict[Deflater | None, list[WebSocket]] = defaultdict(list)
         others = []
         for member in members:
@@ -137,7 +194,11 @@ class Hub:
 
     def _give_each(self, bundles: Mapping[Member, Sequence[Bundle]], members: Sequence[Member]) -> None:
         for member in members:
-            self._give_one(bundles[member], member)
+            mine = bundles[member]
+            if self._left:
+                mine = [each for each in mine if (member, each.channel) not in self._left]
+            if mine:
+                self._give_one(mine, member)
 
     def _give_one(self, bundles: Sequence[Bundle], member: Member) -> None:
         """What ``_give()`` does, without its groups: most messages to a user have one receiver."""
@@ -148,7 +209,7 @@ class Hub:
             else:
                 write_to_all((websocket,), frames_of(bundles, websocket.deflater))
         except Exception as error:
-            self._tell(error)
+            self.failed(error, member.failed)
 
     def _write(self, websockets: Sequence[WebSocket], frames: bytes) -> None:
         if self._ring is not None and len(websockets) >= _WORTH_A_RING:
@@ -160,7 +221,7 @@ class Hub:
                 return write_to_all(rest, frames)
             except Exception as error:
                 # goes on with the next one
-                self._tell(error)
+                self.failed(error, websockets[-1 - length_hint(rest)].abort)
 
     def _write_at_once(self, ring: Ring, websockets: Sequence[WebSocket], frames: bytes) -> None:
         results = send_to_all(ring, websockets, frames)
@@ -171,23 +232,4 @@ class Hub:
             try:
                 websocket.sent(frames, result)
             except Exception as error:
-                self._tell(error)
-
-    def _tell(self, error: Exception) -> None:
-        tell = partial(logger.error, "a delivery failed; the others go on", exc_info=error)
-        self._runtime.spawn(tell)
-
-
-def _in_slices(members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterable[None]:
-    """The first at once."""
-    if len(members) <= PAUSE_EVERY:
-        give(members)
-        return ()
-    return _paused(members, give)
-
-
-def _paused(members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterator[None]:
-    for start in range(0, len(members), PAUSE_EVERY):
-        if start:
-            yield
-        give(members[start : start + PAUSE_EVERY])
+                self.failed(error, websocket.abort)

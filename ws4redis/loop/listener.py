@@ -15,6 +15,7 @@ from ws4redis.publication import Bundle, Publication, frames_of
 from ws4redis.redis_client import serving_browser
 
 if TYPE_CHECKING:
+    from ws4redis.loop.absences import Absence
     from ws4redis.loop.backlog import Backlog
     from ws4redis.loop.ports import Shared, View
     from ws4redis.loop.pubsub import Question
@@ -39,14 +40,18 @@ class Listener:
         "_backlog",
         "_heard",
         "_held",
+        "_left",
         "_loop",
         "_question",
+        "_regrouping",
         "_view",
         "_watch",
         "_websocket",
         "direct",
         "own",
     )
+
+    control = False
 
     def __init__(self, loop: Shared, websocket: WebSocket, view: View, accept_response: bytes) -> None:
         self._loop = loop
@@ -66,6 +71,9 @@ class Listener:
         #: the websocket, while nothing stands between it and the hub
         self.direct: WebSocket | None = None
         self._watch = Watch(self) if view.groups_channel else None
+        #: channels of groups that were left, and how much those who are away had missed by then
+        self._left: dict[bytes, tuple[Absence, int]] = {}
+        self._regrouping = False
 
     @property
     def connected(self) -> bool:
@@ -74,6 +82,8 @@ class Listener:
     def start(self) -> None:
         """Called under the lock."""
         self._view.set_listener(self)
+        if self.own is not None:
+            self.own.mark = self._mark
         if self._watch is not None:
             self._loop.pubsub.subscribe(self._loop.hub.join(self._watch, self._watched))
         self._follow()
@@ -84,18 +94,24 @@ class Listener:
                 self._catch_up((), ())
 
     def leave(self) -> None:
-        """Called under the lock."""
+        """Called under the lock; once more where it has failed."""
         self._view.set_listener(None)
         if self._heard is None:
             return
         if self._question is not None:
             self._question.cancel()
             self._question = None
+        if self.own is not None:
+            self.own.mark = None
         empty = self._loop.hub.leave(self, self._heard)
-        self._heard = None
         if self._watch is not None:
             empty += self._loop.hub.leave(self._watch, self._watched)
+        self._heard = None
         self._loop.pubsub.unsubscribe(empty)
+
+    def failed(self) -> None:
+        """What it has got, or what it hears, is not known: it begins anew by coming back."""
+        self._websocket.abort()
 
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         if self._held is not None:
@@ -115,18 +131,28 @@ class Listener:
         """``follow()`` has told already."""
 
     def resubscribed(self) -> None:
-        """A loss is over: what is held is older than what will be fetched, and own messages may never come back."""
-        if self._held:
-            self._held.clear()
-        if self.own:
-            self.own.clear()
-        if self._watch is not None and self._question is None:
-            self._ask(())
+        """A loss is about to end: what is held is older than what will be fetched, and own messages may have got lost.
+
+        Whoever was taken out of a group meanwhile must hear nothing of it, so all is held back until that is known.
+        """
+        try:
+            if self._held:
+                self._held.clear()
+            if self.own:
+                self.own.interrupted()
+            if self._watch is not None and self._question is None:
+                self._ask(())
+        except Exception as error:
+            self._loop.hub.failed(error, self.failed)
 
     def follow(self) -> None:
-        """The view's channels have changed."""
+        """The view's channels have changed; where that fails, the old ones must not be heard any longer."""
         with self._loop.runtime.lock:
-            self._follow()
+            try:
+                self._follow()
+            except Exception:
+                self.failed()
+                raise
 
     # inside
 
@@ -157,6 +183,11 @@ class Listener:
             logger.warning("websocket %x reads too slowly, it will miss messages", id(self._websocket))
         self._backlog.add(publications)
 
+    def _mark(self, reached: Callable[[], None]) -> None:
+        with self._loop.runtime.lock:
+            if self._heard is not None:
+                self._loop.pubsub.mark(reached)
+
     @property
     def _watched(self) -> Sequence[bytes]:
         return [self._view.groups_channel] if self._view.groups_channel else []
@@ -168,19 +199,45 @@ class Listener:
         joined = [each for each in after if each not in before]
         hub, pubsub = self._loop.hub, self._loop.pubsub
         left = [each for each in before if each not in after]
+        if self._regrouping:
+            self._may_come_back(left)
         pubsub.unsubscribe(hub.leave(self, left))
         self._forget(left)
-        pubsub.subscribe(hub.join(self, joined))
         self._heard = after
-        if joined:
-            self._ask(tuple(each for each in after if each in joined or each in self._asked))
+        pubsub.subscribe(hub.join(self, joined))
+        unknown = {each for each in joined if self._has_missed(each)}
+        if unknown:
+            self._ask(tuple(each for each in after if each in unknown or each in self._asked))
 
     def _forget(self, left: Sequence[bytes]) -> None:
         """Whoever comes back to a channel begins anew there."""
         if self._held:
-            self._held = [each for each in self._held if each.publications[0].channel not in left]
+            self._held = [each for each in self._held if each.channel not in left]
+        if self._backlog is not None:
+            self._backlog.forget(left)
         if self.own:
-            self.own.forget_channels(left)
+            self.own.interrupted(left)
+
+    def _regroup(self, update: bytes | None) -> None:
+        self._regrouping = True
+        try:
+            self._view.regroup(update)
+        finally:
+            self._regrouping = False
+
+    def _may_come_back(self, left: Sequence[bytes]) -> None:
+        """Who leaves a group and joins it again at once (``clear()``, ``add()``) goes on, if nothing was missed."""
+        lasting = {channel: each for channel, each in self._left.items() if each[0].lasts}
+        held = {each.channel for each in self._held or ()}
+        for channel in left:
+            if channel not in self._asked and channel not in held and self._backlog is None:
+                absence = self._loop.absences.begin(channel, self._loop.runtime.ticks)
+                lasting[channel] = absence, absence.missed
+        self._left = lasting
+
+    def _has_missed(self, channel: bytes) -> bool:
+        absence, missed = self._left.pop(channel, (None, 0))
+        return absence is None or not absence.lasts or absence.missed != missed
 
     def _ask(self, channels: tuple[bytes, ...]) -> None:
         """Read what was kept; what is published meanwhile is held back."""
@@ -192,12 +249,15 @@ class Listener:
         self._question = self._loop.pubsub.fetch([*channels, *self._watched], partial(self._fetched, channels))
 
     def _fetched(self, channels: Sequence[bytes], values: Sequence[bytes | None]) -> None:
-        self._question = None
-        if self._watch is not None:
-            self._view.regroup(values[-1])
-        if self._question is None:  # else there are more channels now, and all are asked again
-            self._asked = ()
-            self._catch_up(channels, values)
+        try:
+            self._question = None
+            if self._watch is not None:
+                self._regroup(values[-1])
+            if self._question is None:  # else there are more channels now, and all are asked again
+                self._asked = ()
+                self._catch_up(channels, values)
+        except Exception as error:
+            self._loop.hub.failed(error, self.failed)
 
     def _catch_up(self, channels: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Send what was kept, then what was published meanwhile, each once."""
@@ -213,14 +273,26 @@ class Listener:
             for channel, value in zip(channels, values, strict=False)
             if value and channel in self._view.channels and (channel, value) not in live
         ]
-        self._websocket.write(b"".join([response, *kept, *self._others(held)]))
+        self._write_first([response, *kept], held)
+
+    def _write_first(self, frames: list[bytes], held: list[Publication]) -> None:
+        """In one piece, unless what is held has to wait behind others."""
+        others = self.own.others(held) if self.own else held
+        if self._backlog is None:
+            frames += [self._frame(each) for each in others]
+        else:
+            self._backlog.add(others)
+        self._websocket.write(b"".join(frames))
 
     def _let_view_send_kept(self) -> None:
         send_kept = self._view.send_kept
         assert send_kept is not None
         if send_or_close(self._loop, self._websocket, partial(send_kept, self._websocket)):
             with self._loop.runtime.lock:
-                self._websocket.write(b"".join(self._others(self._take_held())))
+                try:
+                    self._write_first([], self._take_held())
+                except Exception as error:
+                    self._loop.hub.failed(error, self.failed)
 
     def _take_held(self) -> list[Publication]:
         held, self._held = self._held or (), None
@@ -229,9 +301,6 @@ class Listener:
             self.direct = self._websocket
         return [each for bundle in held for each in bundle.publications if each.channel in self._view.channels]
 
-    def _others(self, publications: list[Publication]) -> list[bytes]:
-        return [self._frame(each) for each in (self.own.others(publications) if self.own else publications)]
-
     def _frame(self, publication: Publication) -> bytes:
         return publication.frame_for(self._websocket.deflater)
 
@@ -239,7 +308,7 @@ class Listener:
         """Told by the watch."""
         # an answer that is on its way brings the same
         if self._question is None:
-            self._view.regroup(update)
+            self._regroup(update)
 
 
 class Watch:
@@ -247,9 +316,13 @@ class Watch:
 
     __slots__ = ("_listener",)
     direct = own = None
+    control = True
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+
+    def failed(self) -> None:
+        self._listener.failed()
 
     def deliver(self, bundles: Sequence[Bundle]) -> None:
         self._listener.groups_changed(bundles[-1].publications[-1].payload)

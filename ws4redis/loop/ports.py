@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ws4redis.hearing import Follower, OwnMessages
+    from ws4redis.loop.absences import Absences
     from ws4redis.loop.backlog import Backlog
     from ws4redis.loop.hub import Hub
     from ws4redis.loop.pubsub import PubSub
@@ -20,6 +21,7 @@ class Shared(Protocol):
     runtime: Runtime
     hub: Hub
     pubsub: PubSub
+    absences: Absences
     #: what waits for a browser that is too slow; None where it is closed
     new_backlog: Callable[[], Backlog] | None
 

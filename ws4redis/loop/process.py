@@ -16,9 +16,10 @@ from ws4redis import settings
 from ws4redis.channels import prefix
 from ws4redis.exceptions import RedisIsAway
 from ws4redis.keeping import keeping
+from ws4redis.loop.absences import Absences
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
-from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Heartbeat
+from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.roster import Roster
@@ -55,11 +56,13 @@ class LoopProcess:
         self.hub = Hub(runtime, self.ring)
         self.canary = Canary(prefix())
         self.hub.join(self.canary, [self.canary.channel])
-        self.pubsub = PubSub(runtime, client, self.hub, self._resubscribed)
+        self.absences = Absences(self.hub)
+        self.pubsub = PubSub(runtime, client, self.hub, self._restored, self._resubscribed)
+        self._failed = False
 
     def start(self) -> None:
+        self.runtime.spawn(self._keep_time)
         self.pubsub.start()
-        self.runtime.spawn(self._tick)
 
     @property
     def websockets(self) -> set[WebSocket]:
@@ -111,32 +114,58 @@ class LoopProcess:
         for connection in sample(open_ones, int(share * len(open_ones) + random())):
             connection.close(code, reason)
 
-    def _resubscribed(self) -> None:
+    def _restored(self) -> None:
         self.canary.release(self.pubsub)
-        for connection in self.connections:
+
+    def _resubscribed(self) -> None:
+        self.absences.clear()
+        for connection in [*self.connections]:  # one that fails leaves
             connection.resubscribed()
 
+    def _keep_time(self) -> None:
+        """For good."""
+        try:
+            while True:
+                self.runtime.sleep(_TICK_SECONDS)
+                self._tick()
+                self._failed = False
+        except Exception as error:
+            # in a new greenlet or thread, so that others run in between, whatever fails
+            self.runtime.spawn(self._keep_time)
+            if not self._failed:
+                self._failed = True
+                logger.error("the clock of the websocket loop failed; it is started again", exc_info=error)
+
     def _tick(self) -> None:
-        while True:
-            self.runtime.sleep(_TICK_SECONDS)
-            self.runtime.ticks += 1
-            with self.runtime.lock:
-                self.canary.tick(self.pubsub)
-            while self._some_have_taken_turns():
-                self.runtime.sleep(0)
+        self.runtime.ticks += 1
+        with self.runtime.lock:
+            self.pubsub.tick()
+            self.canary.tick(self.pubsub)
+            self.pubsub.unsubscribe(self.absences.tick(self.runtime.ticks))
+        while self._some_have_taken_turns():
+            self.runtime.sleep(0)
 
     def _some_have_taken_turns(self) -> bool:
         """False where it is nobody's turn any more."""
         with self.runtime.lock:
-            connections = self.connections.take(self.runtime.ticks, _PAUSE_EVERY)
-            for connection in connections:
-                try:
-                    connection.take_turn()
-                except Exception as error:
-                    self.connections.put(connection, self.runtime.ticks + 1)
-                    tell = partial(logger.error, "a connection's turn failed", exc_info=error)
-                    self.runtime.spawn(tell)
-        return bool(connections)
+            waiting = self.connections.take(self.runtime.ticks, _PAUSE_EVERY)
+            found = bool(waiting)
+            try:
+                while waiting:
+                    self._take_turn(waiting[-1])
+                    waiting.pop()
+            finally:
+                for each in waiting:
+                    self.connections.put(each, self.runtime.ticks + 1)
+        return found
+
+    def _take_turn(self, connection: Connection) -> None:
+        try:
+            connection.take_turn()
+        except Exception as error:
+            self.connections.put(connection, self.runtime.ticks + 1)
+            tell = partial(logger.error, "a connection's turn failed", exc_info=error)
+            self.runtime.spawn(tell)
 
 
 def _backlogs() -> Callable[[], Backlog] | None:
@@ -164,8 +193,9 @@ def loop_process(runtime: Runtime, client: Callable[[], Redis]) -> LoopProcess:
     with _starting:
         process = running_process()
         if process is None:
-            process = _current = LoopProcess(runtime, client)
+            process = LoopProcess(runtime, client)
             process.start()
+            _current = process
         return process
 
 

@@ -57,7 +57,7 @@ class Subscription:
         self._received = bytearray(_READ_SIZE)
         self._commands: list[bytes] = []
         self._outbox = Outbox(sys.maxsize)
-        self._given_up = False
+        self._given_up: Exception | None = None
         self._reader: Watcher | None = None
         self._writer: Watcher | None = None
         with redis_errors():
@@ -95,18 +95,20 @@ class Subscription:
             self._runtime.soon(self._flush)
         self._commands.append(hiredis.pack_command(tuple(command)))
 
-    def give_up(self) -> None:
+    def give_up(self, error: Exception | None = None) -> None:
         """The end will be told, as if Redis had closed the connection."""
-        self._given_up = True
+        unexpected = error is not None and not isinstance(error, OSError)
+        self._given_up = error if unexpected else RedisUnavailable("the subscription has ended")
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Nothing is told any more; watchers first, for a watcher on a closed descriptor aborts the process."""
-        for watcher in (self._reader, self._writer):
+        reader, self._reader = self._reader, None
+        writer, self._writer = self._writer, None
+        for watcher in (reader, writer):
             if watcher is not None:
                 watcher.close()
-        self._reader = self._writer = None
         self._connection.disconnect()
 
     # called by the loop
@@ -118,15 +120,21 @@ class Subscription:
             return
         except OSError as error:
             self._lost(RedisUnavailable(f"Redis is not available: {error}"))
+            return
         except Exception as error:
             self._lost(error)
-        else:
+            return
+        try:
             self._replied(replies)
+        except Exception as error:
+            self._lost(error)
 
     def _receive(self) -> list[Any]:
         """All that Redis has sent."""
         while True:
-            size = 0 if self._given_up else self._socket.recv_into(self._received)
+            if self._given_up is not None:
+                raise self._given_up
+            size = self._socket.recv_into(self._received)
             if not size:
                 raise RedisUnavailable("the subscription has ended")
             self._parser.feed(self._received, 0, size)
@@ -141,19 +149,24 @@ class Subscription:
         return replies
 
     def _flush(self) -> None:
-        data, self._commands = b"".join(self._commands), []
         if self._reader is None:
             return
-        self._outbox.put(data)
-        if self._writer is None:
-            self._writable()
+        try:
+            data, self._commands = b"".join(self._commands), []
+            self._outbox.put(data)
+            if self._writer is None:
+                self._write()
+        except Exception as error:
+            self.give_up(error)
 
     def _writable(self) -> None:
         try:
-            self._outbox.flush(self._send)
-        except OSError:
-            self.give_up()
-            return
+            self._write()
+        except Exception as error:
+            self.give_up(error)
+
+    def _write(self) -> None:
+        self._outbox.flush(self._send)
         if self._outbox and self._writer is None:
             self._writer = self._runtime.watch_writable(self._socket.fileno())
             self._writer.start(self._writable)

@@ -1,0 +1,75 @@
+"""Channels that somebody has just left: who comes back at once may have missed nothing, and has the last message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ws4redis.publication import Bundle
+
+if TYPE_CHECKING:
+    from ws4redis.loop.hub import Hub
+
+#: ticks
+_AT_ONCE = 3
+
+
+class Absence:
+    """A member of the hub that stays on a channel which others have left, and counts what they miss."""
+
+    direct = own = None
+    control = False
+
+    def __init__(self, channel: bytes) -> None:
+        self.channel = channel
+        self.missed = 0
+        #: it still listens
+        self.lasts = True
+        #: until which tick
+        self.until = 0
+
+    def deliver(self, bundles: Sequence[Bundle]) -> None:
+        self.missed += 1
+
+    def failed(self) -> None:
+        self.missed += 1
+
+
+class Absences:
+    """One for each channel, whoever has left it.
+
+    Args:
+        hub: as long as an absence lasts the channel stays subscribed.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        #: in the order in which they end
+        self._absences: dict[bytes, Absence] = {}
+
+    def begin(self, channel: bytes, tick: int) -> Absence:
+        """Must be called before the channel is left."""
+        absence = self._absences.pop(channel, None) or Absence(channel)
+        absence.until = tick + _AT_ONCE
+        self._absences[channel] = absence
+        self._hub.join(absence, [channel])
+        return absence
+
+    def tick(self, tick: int) -> list[bytes]:
+        """End what is due; returns the channels to which nobody listens any more."""
+        due = []
+        for absence in self._absences.values():
+            if absence.until > tick:
+                break
+            due.append(absence)
+        return [channel for absence in due for channel in self._end(absence)]
+
+    def clear(self) -> None:
+        """What was missed during a loss of Redis is not known."""
+        for absence in [*self._absences.values()]:
+            self._end(absence)
+
+    def _end(self, absence: Absence) -> list[bytes]:
+        absence.lasts = False
+        del self._absences[absence.channel]
+        return self._hub.leave(absence, [absence.channel])
