@@ -222,7 +222,7 @@ def test_channels_of_ones_own_stay_when_groups_change(make: Callable[..., Any], 
     subscriber = make(RedisSubscriber, facility, "subscribe-group", "subscribe-user", "publish-group")
     subscriber._subscription.subscribe("extra")
     subscriber._publishers.add("extra")
-    subscriber.regroup(json.dumps({"groups": ["editors"], "at": 1e12}).encode())
+    subscriber.regroup(json.dumps({"groups": ["editors"], "at": "ab:1"}).encode())
     names = [f"group:editors:{facility}", f"user:john:{facility}", "extra"]
     assert [name.decode() for name in subscriber.channels_heard] == names
     assert subscriber._publishers == {f"group:editors:{facility}", "extra"}
@@ -231,7 +231,7 @@ def test_channels_of_ones_own_stay_when_groups_change(make: Callable[..., Any], 
 def test_groups_do_not_change_on_a_connection_of_ones_own(make: Callable[..., Any], facility: str) -> None:
     subscriber = make(Reading, facility, "subscribe-group", "publish-group")
     assert subscriber.groups_channel is None, "nobody tells it"
-    subscriber.regroup(json.dumps({"groups": ["editors"], "at": 1e12}).encode())
+    subscriber.regroup(json.dumps({"groups": ["editors"], "at": "ab:1"}).encode())
     assert subscriber._publishers == {f"group:writers:{facility}"}
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from websocket import WebSocketTimeoutException
+from websocket import WebSocket, WebSocketBadStatusException, WebSocketTimeoutException
 
-from tests.browsers import get, log_in, plain_socket
+from tests.browsers import counts, get, log_in, plain_socket
 from tests.servers import ROOT, Site, Valkey, wait_for
+from ws4redis import settings
+from ws4redis.exceptions import RedisUnavailable
 from ws4redis.groups import update_groups
 from ws4redis.publisher import RedisPublisher
 
@@ -258,6 +265,220 @@ def test_a_group_is_not_part_of_another(
     assert outsider.recv() == "forged", "the first that it hears"
     redis_server.client().publish(f"group:chatusers%3Ab:{facility}", "the end")
     assert member.recv() == "the end"
+
+
+@pytest.mark.parametrize("hour", [-3600, 3600], ids=["behind", "ahead"])
+def test_no_clock_tells_whether_the_login_or_the_change_was_later(
+    site: Site,
+    redis_server: Valkey,
+    facility: str,
+    groups_of_john: Callable[[list[str]], int],
+    monkeypatch: pytest.MonkeyPatch,
+    hour: int,
+) -> None:
+    """The groups are changed on a host whose clock is an hour away from that of the site."""
+    key = log_in(site, "john")
+    with monkeypatch.context() as elsewhere:
+        now = time.time
+        elsewhere.setattr("time.time", lambda: now() + hour)
+        groups_of_john(["new"])
+    before = site.connect(f"/ws/{facility}?subscribe-group", cookie=f"sessionid={key}")
+    assert redis_server.client().pubsub_channels(f"*:{facility}") == [f"group:new:{facility}".encode()]
+    before.close()
+    site.connect(f"/ws/{facility}?subscribe-group", cookie=f"sessionid={log_in(site, 'john')}")
+    wanted = [f"group:chatusers:{facility}".encode()]
+    wait_for(lambda: redis_server.client().pubsub_channels(f"*:{facility}") == wanted, "the login is later")
+
+
+class Lossy(NamedTuple):
+    """A site whose Redis may lose its data; sessions are in the database."""
+
+    site: Site
+    valkey: Valkey
+    database: Path
+
+    def execute(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.database, timeout=60, isolation_level=None)) as connection:
+            connection.execute(statement)
+
+    def connect(self, name: str, facility: str, flags: str = "subscribe-group&subscribe-user") -> WebSocket:
+        return self.site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={log_in(self.site, name)}")
+
+    def ban(self, name: str) -> None:
+        self.execute(
+            f"DELETE FROM auth_user_groups WHERE user_id = (SELECT id FROM auth_user WHERE username = '{name}')"
+        )
+
+    def tell(self, name: str, groups: list[str]) -> int:
+        return update_groups(type("User", (), {"get_username": lambda self: name})(), groups)
+
+    def heard(self, facility: str) -> list[str]:
+        return sorted(each.decode() for each in self.valkey.client().pubsub_channels(f"*:{facility}"))
+
+    def restart(self) -> None:
+        self.valkey.stop(signal.SIGKILL)
+        self.valkey.start()
+
+
+@pytest.fixture(scope="module")
+def lossy_site(door: type[Site], database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lossy]:
+    path = tmp_path_factory.mktemp("lossy") / "site.sqlite3"
+    engine = "django.contrib.sessions.backends.db"
+    path.write_bytes(database.read_bytes())
+    with (
+        Valkey() as valkey,
+        door(valkey.url, DATABASE=str(path), SESSION_ENGINE=engine) as site,
+    ):
+        yield Lossy(site, valkey, path)
+
+
+@pytest.fixture
+def lossy(lossy_site: Lossy) -> Iterator[Lossy]:
+    """John and Mary are in chatusers."""
+    settings.WS4REDIS_CONNECTION = lossy_site.valkey.url
+    lossy_site.execute(
+        "INSERT OR IGNORE INTO auth_user_groups (user_id, group_id) "
+        "SELECT auth_user.id, auth_group.id FROM auth_user, auth_group WHERE username IN ('john', 'mary')"
+    )
+    yield lossy_site
+    del settings.WS4REDIS_CONNECTION
+    lossy_site.site.close_browsers()
+    lossy_site.valkey.client().flushall()
+
+
+LOSSES: dict[str, Callable[[Lossy], object]] = {
+    "nothing": lambda lossy: None,
+    "everything": lambda lossy: lossy.valkey.client().flushall(),
+    "everything, and it knows others again": lambda lossy: (
+        lossy.valkey.client().flushall(),
+        lossy.tell("admin", ["admins"]),
+    ),
+    "the server": Lossy.restart,
+    "the user's key": lambda lossy: lossy.valkey.client().delete("ws4redis:memberof:john"),
+    "the stamp": lambda lossy: lossy.valkey.client().delete("ws4redis:memberof"),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_a_ban_outlives_what_redis_has(lossy: Lossy, facility: str, loss: Callable[[Lossy], object]) -> None:
+    """Connected or not yet, with a session that is older than the ban; others stay where they are."""
+    url = f"/ws/{facility}?subscribe-group&publish-group&subscribe-user&publish-user&echo"
+    john, mary = (f"sessionid={log_in(lossy.site, name)}" for name in ("john", "mary"))
+    opened = [lossy.site.connect(url, cookie=each) for each in (john, mary)]
+    lossy.ban("john")
+    lossy.tell("john", [])
+    loss(lossy)
+    redis, members = lossy.valkey.client(), f"group:chatusers:{facility}"
+    wait_for(lambda: members in lossy.heard(facility), "whom it concerns are subscribed")
+    late = [lossy.site.connect(url, cookie=each) for each in (john, mary)]
+    redis.publish(members, "for members")
+    redis.publish(f"user:john:{facility}", "for john")
+    for of_john, of_mary in (opened, late):
+        assert of_mary.recv() == "for members"
+        assert of_john.recv() == "for john", "the first that john hears"
+    late[0].send("forged")
+    assert late[0].recv() == "forged"
+    assert redis.get(members) is None
+
+
+def test_a_ban_while_redis_is_away(lossy: Lossy, facility: str) -> None:
+    john, mary = (lossy.connect(name, facility) for name in ("john", "mary"))
+    lossy.valkey.stop(signal.SIGKILL)
+    lossy.ban("john")
+    with pytest.raises(RedisUnavailable):
+        lossy.tell("john", [])
+    lossy.valkey.start()
+    redis = lossy.valkey.client()
+    kept = "ws4redis:memberof:"
+    wait_for(lambda: redis.mget(f"{kept}john", f"{kept}mary").count(None) == 0, "both have been looked up")
+    wait_for(lambda: redis.publish(f"group:chatusers:{facility}", "for members"), "a member is subscribed")
+    redis.publish(f"user:john:{facility}", "for john")
+    assert mary.recv() == "for members"
+    assert john.recv() == "for john"
+
+
+def test_many_websockets_of_a_user_are_one_lookup(lossy: Lossy, facility: str) -> None:
+    cookie = f"sessionid={log_in(lossy.site, 'john')}"
+    browsers = [lossy.site.connect(f"/ws/{facility}?subscribe-group", cookie=cookie) for _ in range(20)]
+    # nothing has been told of the users, so nothing is told now: what comes is a lookup
+    lossy.restart()
+    with lossy.valkey.client().pubsub() as listener:
+        listener.subscribe("ws4redis:memberof:john")
+        wait_for(lambda: lossy.valkey.client().get("ws4redis:memberof:john"), "john has been looked up")
+        wait_for(lambda: lossy.heard(facility), "they are back in their group")
+        lossy.valkey.client().publish(f"group:chatusers:{facility}", "the end")
+        assert [each.recv() for each in browsers] == ["the end"] * 20
+        lossy.valkey.client().publish("ws4redis:memberof:john", "the end")
+        told: list[bytes] = []
+        while not told or told[-1] != b"the end":
+            if (message := listener.get_message(ignore_subscribe_messages=True, timeout=5)) is not None:
+                told.append(message["data"])
+    assert len(told) <= 2
+
+
+def test_a_database_that_fails_lets_nobody_into_a_group(lossy: Lossy, facility: str) -> None:
+    opened = lossy.connect("mary", facility)
+    john = f"sessionid={log_in(lossy.site, 'john')}"
+    lossy.execute("ALTER TABLE auth_user_groups RENAME TO lost")
+    try:
+        lossy.restart()
+        wait_for(lambda: lossy.heard(facility) == [f"user:mary:{facility}"], "mary is in no group")
+        with pytest.raises(WebSocketBadStatusException, match="503"):
+            lossy.site.connect(f"/ws/{facility}?subscribe-group", cookie=john)
+        lossy.site.connect(f"/ws/{facility}?subscribe-user", cookie=john).close()
+        lossy.valkey.client().publish(f"user:mary:{facility}", "for mary")
+        assert opened.recv() == "for mary"
+    finally:
+        lossy.execute("ALTER TABLE lost RENAME TO auth_user_groups")
+    wait_for(lambda: f"group:chatusers:{facility}" in lossy.heard(facility), "the database can be asked again")
+    lossy.site.connect(f"/ws/{facility}?subscribe-group", cookie=john)
+    lossy.valkey.client().publish(f"group:chatusers:{facility}", "for members")
+    assert opened.recv() == "for members"
+    assert lossy.site.log().count("cannot be looked up") == 1, "loud once"
+
+
+def test_what_is_published_after_the_answer_is_heard_by_who_was_looked_up(lossy: Lossy, facility: str) -> None:
+    redis, cookie = lossy.valkey.client(), f"sessionid={log_in(lossy.site, 'john')}"
+    for number in range(50):
+        redis.flushall()
+        redis.set(f"group:chatusers:{facility}", f"kept {number}")
+        browser = lossy.site.connect(f"/ws/{facility}?subscribe-group", cookie=cookie)
+        redis.publish(f"group:chatusers:{facility}", f"live {number}")
+        assert [browser.recv(), browser.recv()] == [f"kept {number}", f"live {number}"]
+        browser.close()
+
+
+def test_a_login_without_redis(lossy: Lossy, facility: str) -> None:
+    lossy.valkey.stop(signal.SIGKILL)
+    cookie = f"sessionid={log_in(lossy.site, 'john')}"
+    lossy.valkey.start()
+    browser = lossy.site.connect(f"/ws/{facility}?subscribe-group", cookie=cookie)
+    lossy.valkey.client().publish(f"group:chatusers:{facility}", "hi")
+    assert browser.recv() == "hi"
+
+
+def test_who_speaks_before_the_answer_is_in_no_other_group_than_after_it(lossy: Lossy, facility: str) -> None:
+    cookie, redis = f"sessionid={log_in(lossy.site, 'john')}", lossy.valkey.client()
+    lossy.tell("john", [])
+    lossy.connect("mary", facility)  # the loop is there
+    connections = counts(lossy.site)["connections"]
+    handshake = (
+        f"GET /ws/{facility}?publish-user&publish-group HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        f"Cookie: {cookie}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", lossy.site.port), timeout=20) as client:
+        lossy.valkey.send_signal(signal.SIGSTOP)
+        try:
+            client.sendall(handshake.encode())
+            wait_for(lambda: counts(lossy.site)["connections"] > connections, "its question is on its way")
+            client.sendall(b"\x81\x85\x00\x00\x00\x00early")
+            for _ in range(3):  # the loop has read what was there before these requests
+                counts(lossy.site)
+        finally:
+            lossy.valkey.send_signal(signal.SIGCONT)
+        wait_for(lambda: redis.get(f"user:john:{facility}") == b"early", "the message is published")
+    assert redis.get(f"group:chatusers:{facility}") is None
 
 
 GARBAGE = ["", "x", "x" * 32, "../../etc/passwd", "*", "a:b:c", "%00%0a", "é" * 20]

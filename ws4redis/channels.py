@@ -12,7 +12,9 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model
 from django.http import HttpRequest
 
 from ws4redis import settings
@@ -21,8 +23,8 @@ from ws4redis.historic import callers_level
 #: where the login signal stores the names of the user's groups
 GROUPS_SESSION_KEY = "ws4redis:memberof"
 
-#: and when it did, in seconds since 1970
-GROUPS_TIME_SESSION_KEY = "ws4redis:memberof_at"
+#: and the stamp that Redis had before it read them
+GROUPS_STAMP_SESSION_KEY = "ws4redis:memberof_at"
 
 #: in the order in which newcomers get what was kept
 AUDIENCES = ("broadcast", "group", "user", "session")
@@ -45,14 +47,23 @@ class SELF_TYPE:
 SELF = SELF_TYPE()
 
 
+class Row(NamedTuple):
+    """Where the database has a user, and thereby the user's groups."""
+
+    model: Any
+    pk: Any
+
+
 class Identity(NamedTuple):
     """Whom a request stands for; what is empty adds no channel."""
 
     username: str = ""
     groups: tuple[str, ...] = ()
     session_key: str = ""
-    #: when the groups were looked up, in seconds since 1970
-    groups_at: float = 0.0
+    #: the stamp as of which they are the groups, such as "5f0c2a9be1d3778a:17"; empty where it is not known
+    groups_at: str = ""
+    #: None where there is none, or where the site's own hook says what the groups are
+    row: Row | None = None
 
 
 def identity_of(request: HttpRequest | None) -> Identity:
@@ -64,7 +75,15 @@ def identity_of(request: HttpRequest | None) -> Identity:
     if session is None:
         return Identity(user.get_username())
     groups = tuple(session.get(GROUPS_SESSION_KEY, ()))
-    return Identity(user.get_username(), groups, session_key, session.get(GROUPS_TIME_SESSION_KEY, 0.0))
+    stamp = str(session.get(GROUPS_STAMP_SESSION_KEY, ""))
+    return Identity(user.get_username(), groups, session_key, stamp, _row_of(user, session))
+
+
+def _row_of(user: Any, session: Any) -> Row | None:
+    """A hook's own users and sessions, such as a plain dict, have none."""
+    if isinstance(session, SessionBase) and isinstance(user, Model) and hasattr(user.__class__, "groups"):
+        return Row(user.__class__, user.pk)
+    return None
 
 
 def prefix() -> str:
@@ -103,6 +122,11 @@ def audience_channel(audience: str, name: object, facility: str) -> str:
 def groups_channel(username: str) -> str:
     """The channel that tells of changes of a user's groups, and the key of the last one."""
     return f"{prefix()}{GROUPS_SESSION_KEY}:{escaped(username)}"
+
+
+def groups_keys(username: str) -> tuple[str, str]:
+    """The key of the stamp that counts the changes of all users' groups, and that of a user's last change."""
+    return f"{prefix()}{GROUPS_SESSION_KEY}", groups_channel(username)
 
 
 def own_channels(audience: str, facility: str, identity: Identity) -> list[str]:

@@ -1,31 +1,90 @@
 """Groups that change while their members are connected.
 
-The login signal stores the names of a user's groups in the session. A later change is kept in Redis, where it wins over
-all sessions that are older, and is published on a channel of the same name.
+The login signal stores the names of a user's groups in the session, with the stamp that Redis had before they were
+read. A later change is kept in Redis under a new stamp, and is published on a channel of the same name. A stamp is
+``<epoch>:<number>``: the number counts the changes, the epoch is a random one that ends when Redis loses its data. So
+whoever compares two stamps knows which came later, or that only the database knows.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import time
+import re
 from collections.abc import Iterable
-from typing import Any
+from secrets import token_hex
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
+from redis import Redis
 
 from ws4redis import redis_client
-from ws4redis.channels import Identity, groups_channel, identity_of
+from ws4redis.channels import Identity, groups_keys, identity_of
+from ws4redis.exceptions import RedisUnavailable
 
 logger = logging.getLogger("ws4redis")
 
+_STAMP = re.compile(r"([0-9a-f]+):(\d{1,15})", re.ASCII)
+
+#: KEYS: the stamp's; ARGV: a new epoch, for where there is no stamp
+_READ_STAMP = """
+local epoch, number = string.match(redis.call('GET', KEYS[1]) or '', '^(%x+):(%d+)$')
+if not epoch or #number > 15 then epoch, number = ARGV[1], 0 end
+"""
+
+_MAKE_STAMP = f"""{_READ_STAMP}
+redis.call('SET', KEYS[1], epoch .. ':' .. number)
+return redis.call('GET', KEYS[1])
+"""
+
+#: KEYS: and the user's; ARGV: and the groups in JSON
+_UPDATE = f"""{_READ_STAMP}
+local stamp = epoch .. ':' .. string.format('%d', number + 1)
+local update = '{{"groups": ' .. ARGV[2] .. ', "at": "' .. stamp .. '"}}'
+redis.call('SET', KEYS[1], stamp)
+redis.call('SET', KEYS[2], update)
+return redis.call('PUBLISH', KEYS[2], update)
+"""
+
+#: KEYS: the stamp's, the user's; ARGV: the stamp before the database was asked, its epoch, what it has said, seconds.
+#: What the present epoch has of the user stays. Other users' changes since make it uncertain whether this one's groups
+#: have changed, too: then what was said is told, for who is subscribed hears such a change, but it is not kept.
+_OFFER = """
+local now, update = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2])
+if string.sub(now, 1, #ARGV[2] + 1) ~= ARGV[2] .. ':' then return 0 end
+if not (update and string.find(update, '"at": "' .. ARGV[2] .. ':', 1, true)) then
+    update = ARGV[3]
+    if now == ARGV[1] then redis.call('SET', KEYS[2], update, 'EX', ARGV[4]) end
+end
+redis.call('PUBLISH', KEYS[2], update)
+return 1
+"""
+
+#: what the database has said may be forgotten: it is asked again
+_LOOKED_UP_SECONDS = 24 * 3600
+
+#: Redis loses its data seldom, and hardly ever while the database is asked
+_TRIES = 3
+
+
+class Stamp(NamedTuple):
+    epoch: str
+    number: int
+
+
+class Update(NamedTuple):
+    groups: tuple[str, ...]
+    at: Stamp
+    #: the database has said it, not ``update_groups()``
+    looked_up: bool
+
 
 def update_groups(user: Any, groups: Iterable[str] | None = None) -> int:
-    """Let the open websockets of a user follow his groups, and all that he opens later (SET, PUBLISH).
+    """Let the open websockets of a user follow their groups, and all that they open later (SET, PUBLISH).
 
     Args:
         user: a user of Django's.
-        groups: the names of all groups that he is in from now on; by default those of ``user.groups``.
+        groups: the names of all groups that the user is in from now on; by default those of ``user.groups``.
 
     Returns:
         how many loop processes have a websocket of this user that uses groups.
@@ -36,33 +95,135 @@ def update_groups(user: Any, groups: Iterable[str] | None = None) -> int:
     """
     if not hasattr(user, "get_username"):
         raise TypeError(f"update_groups() takes a user, not {type(user).__name__}")
-    names = [group.name for group in user.groups.all()] if groups is None else list(groups)
+    names = names_of_groups(user) if groups is None else list(groups)
     if isinstance(groups, str) or not all(isinstance(name, str) for name in names):
         raise TypeError("groups must be a list of names")
-    channel = groups_channel(user.get_username())
-    payload = json.dumps({"groups": names, "at": time.time()})
-    with redis_client.redis_errors(), redis_client.client().pipeline() as pipeline:
-        return int(pipeline.set(channel, payload).publish(channel, payload).execute()[1])
+    keys = groups_keys(user.get_username())
+    with redis_client.redis_errors():
+        return int(redis_client.client().eval(_UPDATE, len(keys), *keys, token_hex(8), json.dumps(names)))
+
+
+def names_of_groups(user: Any) -> list[str]:
+    return [group.name for group in user.groups.all()]
+
+
+def current_stamp(redis: Redis) -> str:
+    """The stamp of now; made where Redis has none.
+
+    Raises:
+        RedisUnavailable: Redis did not answer within ``WS4REDIS_TIMEOUT``.
+    """
+    key = groups_keys("")[0]
+    with redis_client.redis_errors():
+        stamp = redis.get(key)
+        if _parsed(stamp) is None:
+            stamp = redis.eval(_MAKE_STAMP, 1, key, token_hex(8))
+    return str(stamp, "ascii")
 
 
 def with_newer_groups(identity: Identity, update: bytes | None) -> Identity:
-    """The identity as ``update_groups()`` has changed it, unless the user has logged in since."""
-    if update is None:
+    """The identity after an update that was published, or kept; unless the identity is known to be the newer."""
+    told = _read(identity, update)
+    if told is None or (told.looked_up and identity.row is None):
         return identity
-    try:
-        told = json.loads(update)
-        names, at = tuple(str(name) for name in told["groups"]), float(told["at"])
-        "".join(names).encode()  # JSON may name what is no text
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        logger.warning("what Redis has as the groups of %r is not understood: %.100r", identity.username, update)
+    known = _parsed(identity.groups_at)
+    if known is not None and known.epoch == told.at.epoch and known.number >= told.at.number:
         return identity
-    return identity._replace(groups=names) if at > identity.groups_at else identity
+    return identity._replace(groups=told.groups, groups_at=f"{told.at.epoch}:{told.at.number}")
 
 
-def current_identity(request: HttpRequest | None) -> Identity:
-    """Whom a request stands for, in the groups of now (GET)."""
+def with_kept_groups(identity: Identity, stamp: bytes | None, update: bytes | None) -> Identity | None:
+    """The identity in the groups of now, by what Redis has kept; None where only the database knows them.
+
+    Args:
+        stamp: the value of the first of ``groups_keys()``.
+        update: the value of the second.
+    """
+    if identity.row is None:
+        return with_newer_groups(identity, update)
+    now, known = _parsed(stamp), _parsed(identity.groups_at)
+    if now is None or (known is not None and known.epoch == now.epoch and known.number > now.number):
+        return None
+    if known == now:
+        return identity
+    told = _read(identity, update)
+    if told is None or told.at.epoch != now.epoch:
+        return None
+    return with_newer_groups(identity, update)
+
+
+def current_identity(request: HttpRequest | None, redis: Redis | None = None) -> Identity:
+    """Whom a request stands for, in the groups of now (MGET, and the database where Redis does not know them).
+
+    Args:
+        redis: by default that of ``WS4REDIS_CONNECTION``.
+    """
     identity = identity_of(request)
     if not identity.username:
         return identity
     with redis_client.redis_errors():
-        return with_newer_groups(identity, redis_client.client().get(groups_channel(identity.username)))
+        kept = (redis or redis_client.client()).mget(groups_keys(identity.username))
+    return in_groups_of_now(request, identity, *kept)
+
+
+def in_groups_of_now(
+    request: HttpRequest | None, identity: Identity, stamp: bytes | None, update: bytes | None
+) -> Identity:
+    """The request's identity, by what Redis has kept or else by the database; for views, where it may be asked."""
+    known = with_kept_groups(identity, stamp, update)
+    if known is not None:
+        return known
+    # nobody else is told: the view may be in a transaction that does not last
+    return identity._replace(groups=tuple(names_of_groups(request.user)))  # type: ignore[union-attr]
+
+
+def look_up_groups(identity: Identity, redis: Redis) -> None:
+    """Ask the database, unless Redis knows by now, and publish as an update in which groups the user is; blocks.
+
+    Raises:
+        RedisUnavailable: Redis did not take it within ``WS4REDIS_TIMEOUT``.
+    """
+    keys = groups_keys(identity.username)
+    for _ in range(_TRIES):
+        stamp = current_stamp(redis)
+        epoch = stamp.partition(":")[0]
+        with redis_client.redis_errors():
+            update = redis.get(keys[1])
+        told = _read(identity, update)
+        if told is None or told.at.epoch != epoch:
+            update = json.dumps({"groups": _names_in_database(identity), "at": stamp, "looked_up": True})
+        with redis_client.redis_errors():
+            if redis.eval(_OFFER, len(keys), *keys, stamp, epoch, update, _LOOKED_UP_SECONDS):
+                return
+    raise RedisUnavailable("Redis has lost its data again and again")
+
+
+def _names_in_database(identity: Identity) -> list[str]:
+    """None of a user who is gone, goes by another name or is not active."""
+    assert identity.row is not None
+    user = identity.row.model._default_manager.filter(pk=identity.row.pk).first()
+    if user is None or user.get_username() != identity.username or not getattr(user, "is_active", True):
+        return []
+    return names_of_groups(user)
+
+
+def _parsed(stamp: str | bytes | None) -> Stamp | None:
+    text = stamp.decode("ascii", "replace") if isinstance(stamp, bytes) else stamp
+    match = _STAMP.fullmatch(text or "")
+    return Stamp(match[1], int(match[2])) if match else None
+
+
+def _read(identity: Identity, update: bytes | None) -> Update | None:
+    """None where there is none, and a line in the log where it is none of ours."""
+    if update is None:
+        return None
+    try:
+        told = json.loads(update)
+        names, at = tuple(str(name) for name in told["groups"]), _parsed(told["at"])
+        "".join(names).encode()  # JSON may name what is no text
+        if at is not None:
+            return Update(names, at, told.get("looked_up") is True)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        pass
+    logger.warning("what Redis has as the groups of %r is not understood: %.100r", identity.username, update)
+    return None

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import time
+import logging
 from typing import Any
 
 from django.contrib.auth.signals import user_logged_in
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from ws4redis.channels import GROUPS_SESSION_KEY, GROUPS_TIME_SESSION_KEY
+from ws4redis import redis_client
+from ws4redis.channels import GROUPS_SESSION_KEY, GROUPS_STAMP_SESSION_KEY
+from ws4redis.groups import current_stamp, names_of_groups
+
+logger = logging.getLogger("ws4redis")
 
 
 @receiver(user_logged_in)
 def store_groups_in_session(sender: Any, user: Any, request: HttpRequest, **kwargs: Any) -> None:
     if hasattr(user, "groups") and getattr(request, "session", None) is not None:
-        request.session[GROUPS_SESSION_KEY] = [group.name for group in user.groups.all()]
-        request.session[GROUPS_TIME_SESSION_KEY] = time.time()
+        # the stamp first: of a change that comes in between nobody believes that it is known here
+        stamp = _stamp()
+        request.session[GROUPS_SESSION_KEY] = names_of_groups(user)
+        request.session[GROUPS_STAMP_SESSION_KEY] = stamp
+
+
+def _stamp() -> str:
+    """Empty where Redis cannot be asked: a login needs none, then the database will be."""
+    try:
+        return current_stamp(redis_client.client())
+    except Exception as error:
+        logger.info("a login gets no stamp of Redis, its groups will be looked up: %s", error)
+        return ""

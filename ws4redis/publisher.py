@@ -8,8 +8,8 @@ from typing import Any
 from django.http import HttpRequest
 
 from ws4redis import channels, redis_client
-from ws4redis.channels import Identity, groups_channel, identity_of
-from ws4redis.groups import current_identity, with_newer_groups
+from ws4redis.channels import Identity, groups_keys, identity_of
+from ws4redis.groups import current_identity, in_groups_of_now
 from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.redis_store import RedisStore
 
@@ -81,25 +81,26 @@ class RedisPublisher(RedisStore):
         """
         wanted = ("session", "user", "group", "broadcast") if audience == "any" else (audience,)
         identity = identity_of(request)
-        values, update = self._kept(wanted, facility, identity)
-        newer = with_newer_groups(identity, update)
-        if newer != identity:
-            values, _ = self._kept(wanted, facility, newer)
+        values, kept_groups = self._kept(wanted, facility, identity)
+        if kept_groups:
+            present = in_groups_of_now(request, identity, *kept_groups)
+            if present.groups != identity.groups:
+                values, _ = self._kept(wanted, facility, present)
         return next((value for value in values if value), None)
 
     def _kept(
         self, audiences: Sequence[str], facility: str, identity: Identity
-    ) -> tuple[list[bytes | None], bytes | None]:
-        """The last messages of an identity's channels, and the last update of its groups where they matter (MGET)."""
+    ) -> tuple[list[bytes | None], list[bytes | None]]:
+        """The last messages of an identity's channels, and those of ``groups_keys()`` where groups matter (MGET)."""
         names = [
             name
             for audience in audiences
             if audience in channels.AUDIENCES
             for name in channels.own_channels(audience, facility, identity)
         ]
-        watched = [groups_channel(identity.username)] if identity.username and "group" in audiences else []
-        if not names and not watched:
-            return [], None
+        keys = groups_keys(identity.username) if identity.username and "group" in audiences else ()
+        if not names and not keys:
+            return [], []
         with redis_client.redis_errors():
-            values = self._connection.mget([*names, *watched])
-        return (values[:-1], values[-1]) if watched else (values, None)
+            values = self._connection.mget([*names, *keys])
+        return values[: len(names)], values[len(names) :]

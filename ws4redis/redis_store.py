@@ -9,7 +9,8 @@ from django.http import HttpRequest
 from redis import Redis
 
 from ws4redis import channels, redis_client, settings
-from ws4redis.channels import SELF
+from ws4redis.channels import SELF, identity_of
+from ws4redis.groups import current_identity
 from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.keeping import keep_and_publish
 
@@ -142,7 +143,8 @@ class RedisStore:
         users: Iterable[Any] = (),
         sessions: Iterable[Any] = (),
     ) -> list[str]:
-        return channels.addressed_channels(facility, broadcast, groups, users, sessions, request)
+        identify = current_identity if groups else identity_of
+        return channels.addressed_channels(facility, broadcast, groups, users, sessions, request, identify)
 
 
 def _payload(message: Any) -> RedisMessage:

@@ -12,8 +12,8 @@ from redis.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis import redis_client
-from ws4redis.channels import Standing, facility_of, groups_channel, identity_of
-from ws4redis.groups import with_newer_groups
+from ws4redis.channels import Identity, Standing, facility_of, groups_channel, groups_keys, identity_of
+from ws4redis.groups import current_identity, with_kept_groups, with_newer_groups
 from ws4redis.hearing import Follower, OwnMessages, Said, Subscriptions, check_number
 from ws4redis.historic import historic_names, imported
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
@@ -52,6 +52,9 @@ class RedisSubscriber(RedisStore):
     def set_pubsub_channels(self, request: HttpRequest, channels: Sequence[str]) -> None:
         """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
         standing = Standing(identity_of(request), facility_of(request.path_info), tuple(channels))
+        if standing.depends_on_groups and isinstance(self._subscription, PubSub):
+            # the loop will not ask on its behalf
+            standing = standing._replace(identity=current_identity(request, self._connection))
         self._publishers.update(standing.channels("publish"))
         if heard := standing.channels("subscribe"):
             self._subscribe(heard)
@@ -167,13 +170,39 @@ class RedisSubscriber(RedisStore):
         """Where changes of the user's groups are told; None where they do not matter."""
         return groups_channel(self._standing.identity.username).encode() if self._standing is not None else None
 
-    def regroup(self, update: bytes | None) -> None:
-        """Follow a change of the user's groups."""
+    @property
+    def groups_keys(self) -> tuple[bytes, ...]:
+        """The keys that tell in which groups the user is now."""
+        if self._standing is None:
+            return ()
+        stamp, update = groups_keys(self._standing.identity.username)
+        return stamp.encode(), update.encode()
+
+    @property
+    def _identity(self) -> Identity:
+        """Whom the websocket stands for; nobody where that does not matter after the upgrade."""
+        return self._standing.identity if self._standing is not None else Identity()
+
+    def settle_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
+        """Be in the groups that Redis has kept; False where only the database knows them: be in none till an update."""
+        identity = with_kept_groups(self._identity, stamp, update)
+        self._change_identity(identity or self._identity._replace(groups=(), groups_at=""))
+        return identity is not None
+
+    def regroup(self, update: bytes | None) -> bool:
+        """Follow a change of the user's groups; whether it is known in which they are."""
+        self._change_identity(with_newer_groups(self._identity, update))
+        return bool(self._identity.groups_at)
+
+    # inside
+
+    def _change_identity(self, identity: Identity) -> None:
         before = self._standing
         if before is None or not isinstance(self._subscription, Subscriptions):
             return
-        after = before._replace(identity=with_newer_groups(before.identity, update))
-        if after == before:
+        after = before._replace(identity=identity)
+        if identity.groups == before.identity.groups:
+            self._standing = after
             return
         heard = [name.decode() for name in self._subscription.names]
         names = [name.encode() for name in _moved(heard, before, after, "subscribe")]
@@ -181,8 +210,6 @@ class RedisSubscriber(RedisStore):
         self._publishers = {*_moved(self._publishers, before, after, "publish")}
         self._standing = after
         self._subscription.replace(names)
-
-    # inside
 
     def _new_subscription(self) -> Subscriptions | PubSub:
         return redis_client.own_pubsub(self._connection) if self.reads_itself() else Subscriptions()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ws4redis.hearing import Follower, OwnMessages
+from ws4redis.lookups import Lookups
 from ws4redis.redis_store import RedisMessage
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.websocket import WebSocket
@@ -15,12 +16,14 @@ class ChannelView:
 
     Args:
         echo: the browser's own messages come back to it, too.
+        lookups: who asks the database for groups.
     """
 
-    __slots__ = ("_subscriber", "groups_channel", "own_messages", "seats", "send_kept", "source")
+    __slots__ = ("_lookups", "_subscriber", "groups_channel", "own_messages", "seats", "send_kept", "source")
 
-    def __init__(self, subscriber: RedisSubscriber, echo: bool) -> None:
+    def __init__(self, subscriber: RedisSubscriber, echo: bool, lookups: Lookups) -> None:
         self._subscriber = subscriber
+        self._lookups = lookups
         self.seats: tuple[str, ...] = ()
         self.groups_channel = subscriber.groups_channel
         self.source = subscriber.source
@@ -34,8 +37,18 @@ class ChannelView:
     def channels(self) -> tuple[bytes, ...]:
         return self._subscriber.channels_heard
 
-    def regroup(self, update: bytes | None) -> None:
-        self._subscriber.regroup(update)
+    @property
+    def groups_keys(self) -> tuple[bytes, ...]:
+        return self._subscriber.groups_keys
+
+    def settle_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
+        settled = self._subscriber.settle_groups(stamp, update)
+        if not settled:
+            self._lookups.ask(self._subscriber._identity)
+        return settled
+
+    def regroup(self, update: bytes | None) -> bool:
+        return self._subscriber.regroup(update)
 
     def set_listener(self, listener: Follower | None) -> None:
         self._subscriber.set_listener(listener)

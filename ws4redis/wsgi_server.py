@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -35,6 +36,7 @@ from ws4redis.exceptions import (
 from ws4redis.hearing import check_number
 from ws4redis.historic import historic_names, imported
 from ws4redis.log import log_channels, printable
+from ws4redis.lookups import Lookups
 from ws4redis.loop.connection import Connection
 from ws4redis.loop.ports import View
 from ws4redis.loop.process import LoopProcess, loop_process
@@ -188,6 +190,10 @@ class WebsocketWSGIServer:
 
     # inside
 
+    @cached_property
+    def _lookups(self) -> Lookups:
+        return Lookups(self.runtime, self._client)
+
     def _client(self) -> Redis:
         return self._given_connection or redis_client.client()
 
@@ -242,7 +248,7 @@ class WebsocketWSGIServer:
             subscriber.set_pubsub_channels(request, flags)
             subscriber.hand_over(request, flags)
             check_number(len(subscriber._publishers))
-            view = ChannelView(subscriber, echo)
+            view = ChannelView(subscriber, echo, self._lookups)
         except BaseException:
             _release(subscriber.release)
             raise

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from tests.django_setup import database
 from ws4redis.auth.identity import identify
-from ws4redis.channels import Identity, identity_of
+from ws4redis.channels import Identity, Row, identity_of
 
 ENGINES = ["cache", "cached_db", "db", "file", "signed_cookies"]
 
@@ -141,7 +141,9 @@ def test_a_session_that_is_older_than_the_app_has_no_groups() -> None:
     session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
     session["_auth_user_hash"] = john.get_session_auth_hash()
     session.save()
-    assert identity_of(identified(session.session_key)) == Identity("john", (), session.session_key)
+    assert identity_of(identified(session.session_key)) == Identity(
+        "john", (), session.session_key, groups_at="", row=Row(get_user_model(), john.pk)
+    )
 
 
 def test_logged_in_without_groups() -> None:

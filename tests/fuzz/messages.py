@@ -10,8 +10,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from ws4redis.channels import Identity, own_channels
-from ws4redis.groups import with_newer_groups
+from ws4redis.channels import Identity, Row, own_channels
+from ws4redis.groups import with_kept_groups, with_newer_groups
 from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.publication import Bundle, Publication
 from ws4redis.redis_store import RedisMessage
@@ -21,7 +21,7 @@ SETTINGS: dict[str, Any] = {"WS4REDIS_HEARTBEAT": "--heartbeat--"}
 ADDRESS = parse_uri("ws://testserver/ws/foobar")
 DEFLATER = Deflater(15, Options(threshold=16), shared=True)
 
-JOHN = Identity("john", ("chatusers",), "0123456789abcdef", 1000.0)
+JOHN = Identity("john", ("chatusers",), "0123456789abcdef", "ab:3", Row(None, 1))
 
 
 def check(data: bytes) -> None:
@@ -61,7 +61,11 @@ def check_publication(publication: Publication) -> None:
 
 def check_groups(data: bytes) -> None:
     identity = with_newer_groups(JOHN, data)
-    assert identity._replace(groups=JOHN.groups) == JOHN, "more than the groups has changed"
+    assert identity._replace(groups=JOHN.groups, groups_at=JOHN.groups_at) == JOHN, "more than the groups has changed"
+    assert with_kept_groups(JOHN, data, None) in (JOHN, None), "what is no stamp tells nothing"
+    if identity == JOHN:
+        kept = with_kept_groups(JOHN, b"ab:9", data)
+        assert kept in (JOHN, None) and (kept is None or b"ab:" in data), "what is no update tells nothing"
     assert isinstance(identity.groups, tuple) and all(isinstance(each, str) for each in identity.groups)
     for name in own_channels("group", "a", identity):
         assert name.encode().decode() == name, "no name of a channel"
@@ -75,14 +79,16 @@ def seeds() -> dict[str, bytes]:
         "heartbeat": b"--heartbeat--",
         "message": b"message",
         "long": 100 * b"Hello",
-        "groups": b'{"groups": ["writers", "chatusers"], "at": 2000.5}',
-        "groups-older": b'{"groups": ["writers"], "at": 999}',
+        "stamp": b"ab:9",
+        "groups": b'{"groups": ["writers", "chatusers"], "at": "ab:4"}',
+        "groups-older": b'{"groups": ["writers"], "at": "ab:2"}',
+        "groups-elsewhere": b'{"groups": ["writers"], "at": "cd:1", "looked_up": true}',
         "groups-none": b'{"groups": [], "at": 1e999}',
         "groups-odd": b'{"groups": [1, null, {"a": []}, "\\u00fc"], "at": "NaN"}',
         "groups-missing": b'{"groups": []}',
         "groups-of-letters": b'{"at": true, "groups": "abc"}',
         "groups-late": b'{"groups": [], "at": 1' + b"0" * 400 + b"}",
-        "groups-surrogate": b'{"groups": ["\\ud800"], "at": 2e9}',
+        "groups-surrogate": b'{"groups": ["\\ud800"], "at": "ab:9"}',
         "list": b"[[], []]",
-        "utf-16": '{"groups": [], "at": 2000}'.encode("utf-16"),
+        "utf-16": '{"groups": [], "at": "ab:9"}'.encode("utf-16"),
     }

@@ -113,12 +113,26 @@ class Page:
         self.send_kept = self.source = self.listener = None
         self.seats: tuple[str, ...] = ()
         self.heard: list[Any] = []
+        self.lookups = 0
 
-    def regroup(self, update: bytes | None) -> None:
+    @property
+    def groups_keys(self) -> tuple[bytes, ...]:
+        return b"stamp", self.groups_channel or b""
+
+    def settle_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
+        """The stamp is missing where Redis has lost its data."""
+        if stamp is None:
+            self.lookups += 1
+            self.regroup(b"")
+            return False
+        return self.regroup(update)
+
+    def regroup(self, update: bytes | None) -> bool:
         """The update names the channels."""
         if update is not None and (channels := tuple(update.split())) != self.channels:
             self.channels = channels
             self.listener.follow()
+        return True
 
     def set_listener(self, listener: Any) -> None:
         self.listener = listener

@@ -25,12 +25,15 @@ class Situation:
 
     def open(self, page: Page) -> None:
         self.page = page
+        self.stamp: bytes | None = b"stamp"
         self.wire, self.process = Wire(), Process()
         self.connection = Connection(self.process, self.wire, self.page, b"101")  # type: ignore[arg-type]
         self.connection.open()
 
     def answer(self, *values: bytes | None) -> None:
-        """Redis replies to the oldest MGET: the last messages, and the last change."""
+        """Redis replies to the oldest MGET: the last messages, the stamp, and the last change."""
+        if self.page.groups_channel is not None:
+            values = (*values[:-1], self.stamp, values[-1])
         self.process.asked.pop(0)(values)
 
     def publish(self, *messages: tuple[bytes, bytes]) -> None:
@@ -184,6 +187,62 @@ def test_a_ban_during_a_loss_is_known_before_anything_is_heard(browser: Situatio
     assert browser.sent() == b""
     browser.answer(b"b")
     assert browser.sent() == b"1"
+
+
+def test_redis_does_not_know_the_groups_of_a_newcomer() -> None:
+    """It is connected when the groups are known, and has missed nothing since Redis has confirmed."""
+    browser = Situation(channels=b"a")
+    browser.stamp = None
+    browser.answer(b"1", None)
+    assert browser.page.lookups == 1 and not browser.process.asked
+    assert browser.sent() == b"" and not browser.connection.connected
+    browser.stamp = b"stamp"
+    browser.change(b"a c")
+    browser.publish((b"a", b"3"), (b"c", b"4"))
+    browser.answer(b"2", b"5", b"a c")
+    assert browser.sent() == b"1012534"
+
+
+def test_a_newcomer_turns_out_to_be_in_no_group() -> None:
+    browser = Situation(channels=b"a")
+    browser.stamp = None
+    browser.answer(b"1", None)
+    browser.publish((b"a", b"2"))
+    browser.stamp = b"stamp"
+    browser.change(b"")
+    browser.answer(b"")
+    assert browser.sent() == b"101"
+
+
+def test_redis_is_lost_while_a_newcomer_is_looked_up() -> None:
+    browser = Situation(channels=b"a")
+    browser.stamp = None
+    browser.answer(b"1", None)
+    browser.connection.resubscribed()
+    browser.answer(None)
+    assert browser.page.lookups == 2 and not browser.connection.connected
+    browser.stamp = b"stamp"
+    browser.change(b"a")
+    browser.answer(b"2", b"a")
+    assert browser.sent() == b"1012"
+
+
+def test_after_a_loss_redis_does_not_know_the_groups(browser: Situation) -> None:
+    browser.connection.resubscribed()
+    browser.stamp = None
+    browser.answer(None)
+    assert browser.page.lookups == 1
+    browser.publish((b"a", b"1"), (b"b", b"2"))
+    assert browser.sent() == b""
+    browser.change(b"b c")
+    browser.stamp = b"stamp"
+    browser.answer(b"2", b"3", b"b c")
+    assert browser.sent() == b"23"
+    assert browser.wait(3) == [b"a"]
+    browser.change(b"b c d")
+    browser.stamp = None
+    browser.answer(b"4", b"b c d")
+    assert browser.sent() == b"4" and browser.page.lookups == 1, "it is known since the loss"
 
 
 def test_own_messages_do_not_come_back_while_redis_is_asked() -> None:

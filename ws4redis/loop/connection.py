@@ -147,11 +147,10 @@ class Connection:
             messages = others
         if messages:
             self._inbox = (*self._inbox, *messages)
-            if self._busy:
+            if self._busy or not self.connected:  # who speaks before the answer waits: it may be that there is none
                 self.websocket.pause()
             else:
-                self._loop.runtime.spawn(self._handle)
-                self._busy = True
+                self._begin_to_handle()
         return self._busy
 
     def _exceeds_allowance(self, frames: int, size: int) -> bool:
@@ -163,6 +162,10 @@ class Connection:
         self._bytes += size
         allowance = self._loop.allowance
         return self._frames > allowance.frames or self._bytes > allowance.bytes
+
+    def _begin_to_handle(self) -> None:
+        self._loop.runtime.spawn(self._handle)
+        self._busy = True
 
     def _handle(self) -> None:
         """Give the view the messages, in order; reading goes on when all are done."""
@@ -249,6 +252,8 @@ class Connection:
         if not self.websocket.open:
             self.websocket.abort()
             return
+        if self._inbox and not self._busy and self.connected:
+            self._begin_to_handle()
         now = self._loop.runtime.ticks
         # while its messages are handled, the browser is not read
         silent = 0 if self._busy else now - self._seen

@@ -44,6 +44,7 @@ class Listener:
         "_loop",
         "_question",
         "_regrouping",
+        "_settled",
         "_view",
         "_watch",
         "_websocket",
@@ -74,6 +75,8 @@ class Listener:
         #: channels of groups that were left, and how much those who are away had missed by then
         self._left: dict[bytes, tuple[Absence, int]] = {}
         self._regrouping = False
+        #: since the last loss of Redis it was found out in which groups the visitor is
+        self._settled = self._watch is None
 
     @property
     def connected(self) -> bool:
@@ -140,8 +143,10 @@ class Listener:
                 self._held.clear()
             if self.own:
                 self.own.interrupted()
-            if self._watch is not None and self._question is None:
-                self._ask(())
+            if self._watch is not None:
+                self._settled = False
+                if self._question is None:
+                    self._ask(self._asked)
         except Exception as error:
             self._loop.hub.failed(error, self.failed)
 
@@ -192,6 +197,10 @@ class Listener:
     def _watched(self) -> Sequence[bytes]:
         return [self._view.groups_channel] if self._view.groups_channel else []
 
+    @property
+    def _groups_keys(self) -> Sequence[bytes]:
+        return self._view.groups_keys if self._watch is not None else ()
+
     def _follow(self) -> None:
         if self._heard is None:
             return
@@ -218,10 +227,10 @@ class Listener:
         if self.own:
             self.own.interrupted(left)
 
-    def _regroup(self, update: bytes | None) -> None:
+    def _regroup(self, change: Callable[..., bool], *values: bytes | None) -> bool:
         self._regrouping = True
         try:
-            self._view.regroup(update)
+            return change(*values)
         finally:
             self._regrouping = False
 
@@ -246,18 +255,25 @@ class Listener:
         if self._held is None:
             self._held, self.direct = [], None
         self._asked = channels
-        self._question = self._loop.pubsub.fetch([*channels, *self._watched], partial(self._fetched, channels))
+        self._question = self._loop.pubsub.fetch([*channels, *self._groups_keys], partial(self._fetched, channels))
 
     def _fetched(self, channels: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         try:
             self._question = None
             if self._watch is not None:
-                self._regroup(values[-1])
-            if self._question is None:  # else there are more channels now, and all are asked again
+                self._follow_groups(values[-2], values[-1])
+            # else there are more channels now, and all are asked again; or groups_changed() goes on
+            if self._question is None and (self._settled or self.connected):
                 self._asked = ()
                 self._catch_up(channels, values)
         except Exception as error:
             self._loop.hub.failed(error, self.failed)
+
+    def _follow_groups(self, stamp: bytes | None, update: bytes | None) -> None:
+        if self._settled:
+            self._regroup(self._view.regroup, update)
+        else:
+            self._settled = self._regroup(self._view.settle_groups, stamp, update)
 
     def _catch_up(self, channels: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         """Send what was kept, then what was published meanwhile, each once."""
@@ -308,7 +324,9 @@ class Listener:
         """Told by the watch."""
         # an answer that is on its way brings the same
         if self._question is None:
-            self._regroup(update)
+            self._settled = self._regroup(self._view.regroup, update)
+            if self._settled and self._question is None and not self.connected:
+                self._ask(tuple(each for each in self._heard or () if each in self._asked))
 
 
 class Watch:

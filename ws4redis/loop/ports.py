@@ -57,6 +57,10 @@ class View(Protocol):
         """Where Redis tells that the visitor's groups have changed; None where they do not matter."""
 
     @property
+    def groups_keys(self) -> tuple[bytes, ...]:
+        """The two keys that tell in which groups the visitor is now."""
+
+    @property
     def send_kept(self) -> Callable[[WebSocket], None] | None:
         """Sends the channels' last messages, in place of the loop; may wait."""
 
@@ -67,8 +71,18 @@ class View(Protocol):
     def set_listener(self, listener: Follower | None) -> None:
         """Who must be told when ``channels`` have changed."""
 
-    def regroup(self, update: bytes | None) -> None:
-        """Change ``channels`` as an update of the groups asks for; called by the loop, must not block."""
+    def regroup(self, update: bytes | None) -> bool:
+        """Change ``channels`` as an update of the groups asks for; called by the loop, must not block.
+
+        Returns whether it is known in which groups the visitor is.
+        """
+
+    def settle_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
+        """The same by the values of ``groups_keys``, at the beginning and after a loss of Redis.
+
+        Returns False where Redis does not know them: then the visitor is in none until the update that this brings
+        about.
+        """
 
     def on_message(self, message: str | bytes) -> None: ...
 

@@ -16,4 +16,5 @@ def follow_groups(instance, action, reverse, pk_set, **kwargs):
 
 
 def ban(user):
-    update_groups(user, [])
+    user.groups.clear()
+    transaction.on_commit(lambda: update_groups(user, []))

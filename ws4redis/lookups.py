@@ -1,0 +1,103 @@
+"""Asking the database in which groups users are, where Redis has lost it."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from django.db import connections
+from redis import Redis
+
+from ws4redis.channels import Identity
+from ws4redis.groups import look_up_groups
+
+logger = logging.getLogger("ws4redis")
+
+#: between a lookup that failed and the next one
+_PAUSE_SECONDS = 1.0
+
+
+class Runtime(Protocol):
+    """What is needed of ``loop.runtime.Runtime``."""
+
+    @property
+    def lock(self) -> AbstractContextManager[Any]: ...
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def run_in_thread(self, function: Callable[..., Any], *args: Any) -> Any: ...
+
+
+class Lookups:
+    """One lookup at a time, and one for all websockets of a user; the answer is published, as an update of groups.
+
+    The user who came last is the first: who waits for the upgrade is given up sooner than who is connected. While the
+    database fails it is asked again and again.
+
+    Args:
+        runtime: the kind of concurrency.
+        client: returns the client of the Redis where the process listens.
+    """
+
+    def __init__(self, runtime: Runtime, client: Callable[[], Redis]) -> None:
+        self._runtime = runtime
+        self._client = client
+        self._waiting: OrderedDict[str, Identity] = OrderedDict()
+        self._working = self._failing = False
+
+    def ask(self, identity: Identity) -> None:
+        """Called under the lock; does not wait."""
+        self._waiting[identity.username] = identity
+        self._waiting.move_to_end(identity.username)
+        if not self._working:
+            self._working = True
+            self._runtime.spawn(self._work)
+
+    # inside
+
+    def _work(self) -> None:
+        try:
+            while (identity := self._next()) is not None:
+                self._look_up(identity)
+        finally:
+            self._working = False
+
+    def _next(self) -> Identity | None:
+        with self._runtime.lock:
+            if self._waiting:
+                return self._waiting.popitem()[1]
+            self._working = False
+            return None
+
+    def _look_up(self, identity: Identity) -> None:
+        try:
+            self._runtime.run_in_thread(self._ask_database, identity)
+        except Exception as error:
+            self._complain(identity, error)
+            with self._runtime.lock:
+                self._waiting.setdefault(identity.username, identity)
+                self._waiting.move_to_end(identity.username, last=False)
+            self._runtime.sleep(_PAUSE_SECONDS)
+        else:
+            self._failing = False
+
+    def _ask_database(self, identity: Identity) -> None:
+        try:
+            look_up_groups(identity, self._client())
+        finally:
+            connections.close_all()
+
+    def _complain(self, identity: Identity, error: Exception) -> None:
+        if not self._failing:
+            self._failing = True
+            logger.error(
+                "the groups of %r cannot be looked up, until then their websockets are in none: %s",
+                identity.username,
+                error,
+                exc_info=error,
+            )
