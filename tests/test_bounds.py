@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from websocket import WebSocket, WebSocketBadStatusException
 
 import tests.django_setup  # noqa: F401
 from tests.browsers import counts, get, log_in, plain_socket
-from tests.protocol.client import TEXT, frame
+from tests.protocol.client import BINARY, TEXT, frame, header
 from tests.servers import Site, Valkey, wait_for
 from ws4redis import settings
 from ws4redis.auth.bounds import client_address, seat_limits
@@ -135,9 +136,17 @@ def fragments(browser: WebSocket) -> None:
     browser.sock.sendall(b"\x01\x80mask" + b"\x00\x80mask" * 2000)
 
 
+def compressed_messages(browser: WebSocket) -> None:
+    """Of some 30 bytes each."""
+    payload = zlib.compress(bytes(9000), wbits=-15)
+    for _ in range(2):
+        browser.sock.sendall(header(BINARY | 0x40, len(payload), mask=bytes(4)) + payload)
+
+
 TOO_MUCH: dict[str, Callable[[WebSocket], None]] = {
     "messages": messages,
     "bytes": large_messages,
+    "bytes, decompressed": compressed_messages,
     "bytes of pings": pings,
     "fragments": fragments,
 }
@@ -147,7 +156,8 @@ TOO_MUCH: dict[str, Callable[[WebSocket], None]] = {
 def test_who_sends_too_much_is_closed_with_1008(site: Site, facility: str, send: Callable[[WebSocket], None]) -> None:
     before = tally(site, "closed with 1008")
     other = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast&echo")
-    browser = site.connect(f"/ws/{facility}?publish-broadcast")
+    offer = {"Sec-WebSocket-Extensions": "permessage-deflate"}
+    browser = site.connect(f"/ws/{facility}?publish-broadcast", header=offer)
     send(browser)
     while (frame := browser.recv_frame()).opcode != 0x8:
         pass

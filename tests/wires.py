@@ -67,7 +67,7 @@ class Loop:
 class Owner:
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
-        self.losses = self.closings = 0
+        self.losses = self.closings = self.inflated = 0
         #: its messages are being handled
         self.busy = False
         self.then: Callable[[], object] = lambda: None
@@ -78,9 +78,10 @@ class Owner:
     def closing(self) -> None:
         self.closings += 1
 
-    def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
+    def received(self, messages: list[str | bytes], frames: int, size: int, inflated: int) -> bool:
         assert not self.losses, "nothing follows after lost()"
         self.messages += messages
+        self.inflated += inflated
         if messages:
             self.then()
         return self.busy

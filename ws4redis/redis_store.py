@@ -68,9 +68,9 @@ class RedisStore:
     #: seconds for which messages are kept; a subclass or an object may have its own
     _expire: int | None = _LateSetting("WS4REDIS_EXPIRE")  # type: ignore[assignment]
 
-    #: keys that are no kept messages are left alone; so it is where a browser speaks
+    #: keys that are no kept messages are left alone; set for browsers, whose facility is anything
     _spares_others = False
-    #: whether what is published now may be kept
+    #: whether what is published now may be kept; set for each message of a browser
     _may_be_kept = True
 
     def __init__(self, connection: Redis) -> None:

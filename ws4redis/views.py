@@ -6,9 +6,15 @@ from collections.abc import Callable
 
 from ws4redis.hearing import Follower, OwnMessages
 from ws4redis.lookups import Lookups
+from ws4redis.loop.tally import tally
 from ws4redis.redis_store import RedisMessage
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.websocket import WebSocket
+
+#: A browser's message is kept up to so many times the bytes that it has sent for it, and for all before it; its
+#: handshake counts with less than the shortest has. Text is seldom compressed to less than a tenth.
+_KEPT_FOR_EACH_BYTE = 10
+_HANDSHAKE_BYTES = 100
 
 
 class ChannelView:
@@ -19,11 +25,22 @@ class ChannelView:
         lookups: who asks the database for groups.
     """
 
-    __slots__ = ("_lookups", "_subscriber", "groups_channel", "own_messages", "seats", "send_kept", "source")
+    __slots__ = (
+        "_lookups",
+        "_subscriber",
+        "bytes_received",
+        "groups_channel",
+        "own_messages",
+        "seats",
+        "send_kept",
+        "source",
+    )
 
     def __init__(self, subscriber: RedisSubscriber, echo: bool, lookups: Lookups) -> None:
         self._subscriber = subscriber
         self._lookups = lookups
+        subscriber._spares_others = True
+        self.bytes_received = 0
         self.seats: tuple[str, ...] = ()
         self.groups_channel = subscriber.groups_channel
         self.source = subscriber.source
@@ -55,8 +72,13 @@ class ChannelView:
 
     def on_message(self, message: str | bytes) -> None:
         payload = RedisMessage(message)
-        if payload is not None:
-            self._subscriber.publish_message(payload)
+        if payload is None:
+            return
+        may_be_kept = len(payload) <= _KEPT_FOR_EACH_BYTE * (_HANDSHAKE_BYTES + self.bytes_received)
+        if not may_be_kept:
+            tally["not kept: compressed too well"] += 1
+        self._subscriber._may_be_kept = may_be_kept
+        self._subscriber.publish_message(payload)
 
     def on_close(self) -> None:
         self._subscriber.release()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ws4redis.exceptions import WebSocketError
 from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.loop.outbox import Outbox, OutboxFull
-from ws4redis.protocol.deflate import Agreement, Deflater, Inflater, Options
+from ws4redis.protocol.deflate import Agreement, Budget, Deflater, Inflater, Options
 from ws4redis.protocol.frames import CloseCode, Opcode, serialize
 from ws4redis.protocol.server import ServerProtocol, State
 from ws4redis.publication import opcode_of
@@ -72,8 +72,10 @@ class Connected(Protocol):
 class Owner(Protocol):
     """Whom a websocket tells; by the loop, in no greenlet: must not block."""
 
-    def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
+    def received(self, messages: list[str | bytes], frames: int, size: int, inflated: int) -> bool:
         """The browser sent so many frames and bytes, which completed these messages: str is text, bytes is binary.
+
+        ``inflated`` bytes more came out when they were decompressed.
 
         Returns whether messages are being handled; then ``resume()`` follows.
         """
@@ -164,10 +166,10 @@ class WebSocket:
     def close_reason(self) -> str:
         return self._protocol.close_reason
 
-    def compress(self, agreement: Agreement, options: Options) -> None:
-        """From the first message on."""
+    def compress(self, agreement: Agreement, options: Options, budget: Budget | None = None) -> None:
+        """From the first message on; what is beyond the budget is sent uncompressed."""
         self._protocol.inflater = Inflater(agreement.client_context_takeover)
-        self.deflater = Deflater.for_agreement(agreement, options)
+        self.deflater = Deflater.for_agreement(agreement, options, budget)
 
     def start(self, owner: Owner) -> None:
         """From now on ``owner`` is told."""
@@ -267,9 +269,11 @@ class WebSocket:
             self.abort()
             return
         protocol = self._protocol
-        before = protocol.frames
+        frames, inflated = protocol.frames, protocol.inflated
         messages = protocol.receive_data(data)
-        busy = self._owner is not None and self._owner.received(messages, protocol.frames - before, len(data))
+        busy = self._owner is not None and self._owner.received(
+            messages, protocol.frames - frames, len(data), protocol.inflated - inflated
+        )
         if busy and self._protocol.state is State.CLOSED:
             # what was said before the end is answered before the end, too
             self._postponed = True

@@ -154,7 +154,7 @@ class WebsocketWSGIServer:
         logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
         extensions = None
         if compression is not None:
-            websocket.compress(*compression)
+            websocket.compress(*compression, self.process.compression)
             extensions = compression[0].response
         self.park(websocket, view, accept_response(handshake.key, subprotocol, extensions))
         return self.empty_body

@@ -18,6 +18,7 @@ class EchoView:
     channels = ()
     own_messages = groups_channel = send_kept = source = None
     seats: tuple[str, ...] = ()
+    bytes_received = 0
     #: known only once the browser is admitted
     websocket: WebSocket
 

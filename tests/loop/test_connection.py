@@ -112,6 +112,7 @@ class Page:
         self.groups_channel: bytes | None = None
         self.send_kept = self.source = self.listener = None
         self.seats: tuple[str, ...] = ()
+        self.bytes_received = 0
         self.heard: list[Any] = []
         self.lookups = 0
 
@@ -348,8 +349,8 @@ def test_a_browser_is_not_dead_while_its_messages_are_handled() -> None:
     assert ticks(process, wire, 30) == [(25, "ping")]
 
 
-# messages and bytes per second, what is sent at which second, whether it is too much
-SENT: list[tuple[int | None, int | None, list[tuple[int, int, int]], bool]] = [
+# messages and bytes per second, what is sent at which second (messages, bytes, growth), whether it is too much
+SENT: list[tuple[int | None, int | None, list[tuple[int, ...]], bool]] = [
     (None, None, [(0, 10_000, 10**9)], False),
     (2, None, [(0, 20, 10**9)], False),
     (2, None, [(0, 21, 0)], True),
@@ -358,16 +359,19 @@ SENT: list[tuple[int | None, int | None, list[tuple[int, int, int]], bool]] = [
     (None, 100, [(0, 0, 1000)], False),
     (None, 100, [(0, 0, 1001)], True),
     (None, 100, [(3, 1, 600), (4, 0, 600)], True),
+    (None, 100, [(0, 1, 100, 900)], False),
+    (None, 100, [(0, 1, 100, 901)], True),
+    (None, None, [(0, 1, 100, 10**9)], False),
 ]
 
 
 @pytest.mark.parametrize(("messages", "size", "sent", "too_much"), SENT)
 def test_what_a_browser_may_send(
-    messages: int | None, size: int | None, sent: list[tuple[int, int, int]], too_much: bool
+    messages: int | None, size: int | None, sent: list[tuple[int, ...]], too_much: bool
 ) -> None:
     made, wire, process = connection()
     process.allowance = Allowance.per_second(messages, size)
-    for second, count, many in sent:
+    for second, *what in sent:
         process.ticks = second
-        made.received(["x"], count, many)
+        made.received(["x"], *what)
     assert (1008 in wire.told) == too_much

@@ -20,8 +20,8 @@ from wsproto.extensions import PerMessageDeflate
 
 from tests.protocol.client import BINARY, CONTINUATION, MASK, PING, TEXT, length_bytes, naive_mask
 from ws4redis.protocol import ServerProtocol, State, accept_response
-from ws4redis.protocol.deflate import Agreement, Deflater, Inflater, Options, agree
-from ws4redis.protocol.frames import Opcode
+from ws4redis.protocol.deflate import Agreement, Budget, Deflater, Inflater, Options, agree
+from ws4redis.protocol.frames import Opcode, serialize
 
 TAKEOVER = Options(context_takeover=True, threshold=0)
 NO_TAKEOVER = Options(threshold=0)
@@ -232,6 +232,24 @@ def test_too_many_fragments() -> None:
     assert (server.close_code, server.close_reason) == (1008, "message has too many fragments")
 
 
+# messages, by how much they have grown
+GROWTH: list[tuple[list[bytes], int]] = [
+    ([bytes(100_000)], 100_000 - len(raw_deflate(bytes(100_000))[:-4])),
+    ([bytes(1000), bytes(5000)], 6000 - sum(len(raw_deflate(bytes(size))[:-4]) for size in (1000, 5000))),
+    ([b"", b"a"], 0),
+]
+
+
+@pytest.mark.parametrize(("payloads", "growth"), GROWTH)
+def test_growth_is_counted(payloads: list[bytes], growth: int) -> None:
+    server = protocol(takeover=False)
+    for each in payloads:
+        server.receive_data(compressed_frame(BINARY, raw_deflate(each)[:-4]))
+        server.receive_data(compressed_frame(BINARY, each, bits=0))
+    assert server.state is State.OPEN
+    assert server.inflated == growth
+
+
 # what the server sends
 
 
@@ -242,6 +260,7 @@ def test_too_many_fragments() -> None:
 def test_frames_can_be_inflated(options: Options, payloads: list[bytes]) -> None:
     agreement = Agreement(options.context_takeover, False, options.window_bits, None)
     deflater = Deflater.for_agreement(agreement, options)
+    assert deflater is not None
     inflater = zlib.decompressobj(-15)
     for payload in payloads:
         frame = deflater.frame(Opcode.BINARY, payload)
@@ -258,14 +277,51 @@ def test_frames_can_be_inflated(options: Options, payloads: list[bytes]) -> None
 @pytest.mark.parametrize(("size", "first"), [(0, 0x81), (511, 0x81), (512, 0xC1)])
 def test_the_threshold(size: int, first: int) -> None:
     deflater = Deflater.for_agreement(Agreement(False, False, 15, None), Options())
+    assert deflater is not None
     assert deflater.frame(Opcode.TEXT, b"x" * size)[0] == first
 
 
 def test_without_takeover_all_share_one_object() -> None:
     agreement = Agreement(False, False, 12, None)
-    assert Deflater.for_agreement(agreement, Options()) is Deflater.for_agreement(agreement, Options())
+    options = Options(window_bits=12)
+    assert Deflater.for_agreement(agreement, options) is Deflater.for_agreement(agreement, options) is not None
     agreement = Agreement(True, False, 12, None)
     assert Deflater.for_agreement(agreement, TAKEOVER) is not Deflater.for_agreement(agreement, TAKEOVER)
+
+
+@pytest.mark.parametrize("window_bits", range(9, 15))
+def test_a_message_is_compressed_for_one_window_only(window_bits: int) -> None:
+    """Who asks for a smaller one gets it as it is, unless it is compressed for each anyway."""
+    agreement = Agreement(False, False, window_bits, None)
+    assert Deflater.for_agreement(agreement, Options()) is None
+    assert Deflater.for_agreement(agreement._replace(server_context_takeover=True), TAKEOVER) is not None
+
+
+# a message's size, whether it is compressed; None: a refill
+SPENT: list[list[tuple[int, bool] | None]] = [
+    [(600, True), (399, True), (1, True), (1, False), None, (1, True)],
+    [(5000, True), (1, False), None, (1, False), None, None, None, (1, False), None, (1, True)],
+    [(100, True), None, None, (1000, True), (1, False)],
+]
+
+
+@pytest.mark.parametrize("takeover", [True, False])
+@pytest.mark.parametrize("spent", SPENT)
+def test_the_budget(spent: list[tuple[int, bool] | None], takeover: bool) -> None:
+    """Of a thousand bytes; what is beyond it is sent as it is, and can be read all the same."""
+    budget, options = Budget(1000), Options(context_takeover=takeover, threshold=0)
+    deflater = Deflater.for_agreement(Agreement(takeover, False, 15, None), options, budget)
+    assert deflater is not None
+    inflater = zlib.decompressobj(-15)
+    for each in spent:
+        if each is None:
+            budget.refill()
+            continue
+        size, compressed = each
+        frame = deflater.frame(Opcode.BINARY, bytes(size))
+        assert (frame[0] == 0xC2) is compressed
+        if takeover and compressed:
+            assert inflater.decompress(frame[{126: 4}.get(frame[1], 2) :] + b"\x00\x00\xff\xff") == bytes(size)
 
 
 # the other end is somebody else's
@@ -299,7 +355,8 @@ def test_with_websockets(offer: dict[str, Any], options: Options) -> None:
         payload = message.encode() if isinstance(message, str) else message
         send(payload)
         assert server.receive_data(b"".join(client.data_to_send())) == [message]
-        client.receive_data(deflater.frame(Opcode.TEXT if isinstance(message, str) else Opcode.BINARY, payload))
+        opcode = Opcode.TEXT if isinstance(message, str) else Opcode.BINARY
+        client.receive_data(deflater.frame(opcode, payload) if deflater else serialize(opcode, payload))
         [event] = client.events_received()
         assert isinstance(event, Frame) and bytes(event.data) == payload
 
@@ -314,6 +371,7 @@ def test_with_wsproto(options: Options) -> None:
     server = ServerProtocol()
     server.inflater = Inflater(agreement.client_context_takeover)
     deflater = Deflater.for_agreement(agreement, options)
+    assert deflater is not None
     for message in MESSAGES * 2:
         is_text = isinstance(message, str)
         event: Any = events.TextMessage(message) if is_text else events.BytesMessage(message)

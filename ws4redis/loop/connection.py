@@ -52,6 +52,7 @@ class Allowance(NamedTuple):
 
     #: messages, their fragments, pings and so on
     frames: float
+    #: decompressed
     bytes: float
 
     @staticmethod
@@ -132,11 +133,12 @@ class Connection:
 
     # from the browser
 
-    def received(self, messages: list[str | bytes], frames: int, size: int) -> bool:
+    def received(self, messages: list[str | bytes], frames: int, size: int, inflated: int = 0) -> bool:
         if not self.websocket.open:
             return False
         self._seen = self._loop.runtime.ticks
-        if self._exceeds_allowance(frames, size):
+        self._view.bytes_received += size
+        if self._exceeds_allowance(frames, size + inflated):
             self.close(CloseCode.POLICY_VIOLATION, "too much at once")
             return False
         heartbeat = self._loop.heartbeat

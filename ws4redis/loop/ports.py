@@ -44,6 +44,9 @@ class View(Protocol):
     #: who has a seat less while the connection lives
     seats: tuple[str, ...]
 
+    #: bytes that the browser has sent so far, compressed as they came; counted by the connection
+    bytes_received: int
+
     @property
     def channels(self) -> tuple[bytes, ...]:
         """The Redis channels that are sent on to the browser."""

@@ -26,6 +26,7 @@ from ws4redis.loop.roster import Roster
 from ws4redis.loop.runtime import Runtime
 from ws4redis.loop.seats import Seats
 from ws4redis.loop.tally import tally
+from ws4redis.protocol.deflate import Budget
 from ws4redis.protocol.frames import CloseCode
 from ws4redis.websocket import WebSocket
 
@@ -35,6 +36,9 @@ logger = logging.getLogger("ws4redis")
 _PAUSE_EVERY = 256
 
 _TICK_SECONDS = 1.0
+
+#: bytes that are compressed in a tick: some tenth of it
+_COMPRESSED_PER_TICK = 8 << 20
 
 
 class LoopProcess:
@@ -51,6 +55,7 @@ class LoopProcess:
         self.allowance = Allowance.per_second(
             settings.WS4REDIS_MAX_MESSAGES_PER_SECOND, settings.WS4REDIS_MAX_BYTES_PER_SECOND
         )
+        self.compression = Budget(_COMPRESSED_PER_TICK)
         self.new_backlog = _backlogs()
         self.ring = runtime.open_ring(PAUSE_EVERY) if settings.WS4REDIS_IO_URING else None
         self.hub = Hub(runtime, self.ring)
@@ -139,6 +144,7 @@ class LoopProcess:
     def _tick(self) -> None:
         self.runtime.ticks += 1
         with self.runtime.lock:
+            self.compression.refill()
             self.pubsub.tick()
             self.canary.tick(self.pubsub)
             self.pubsub.unsubscribe(self.absences.tick(self.runtime.ticks))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ws4redis.protocol.errors import ProtocolError
 from ws4redis.protocol.frames import COMPRESSED_BIT, CloseCode, serialize
 
-__all__ = ["Agreement", "Deflater", "Inflater", "Options", "agree"]
+__all__ = ["Agreement", "Budget", "Deflater", "Inflater", "Options", "agree"]
 
 NAME = "permessage-deflate"
 
@@ -118,29 +118,61 @@ def _window_bits(value: str | None) -> int | None:
     return int(value) if value is not None and WINDOW_BITS.fullmatch(value) else None
 
 
+class Budget:
+    """How many bytes may be compressed until it is refilled; shared by whoever shares a processor.
+
+    The last message may exceed it, which is taken off the next refill: no size of a message is too large for it.
+    """
+
+    __slots__ = ("_left", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = self._left = size
+
+    def refill(self) -> None:
+        self._left = min(self.size, self._left + self.size)
+
+    def take(self, size: int) -> bool:
+        """False where nothing is left."""
+        if self._left <= 0:
+            return False
+        self._left -= size
+        return True
+
+
 class Deflater:
-    """Compresses the server's messages.
+    """Compresses the server's messages, as far as its budget goes; the others are sent uncompressed.
 
     Without context takeover it keeps nothing, and one object serves all websockets with the same agreement: frames
     may be kept under it. With context takeover each websocket has its own.
     """
 
-    __slots__ = ("_compressor", "_options", "shared")
+    __slots__ = ("_budget", "_compressor", "_options", "shared")
 
-    def __init__(self, window_bits: int, options: Options, shared: bool) -> None:
+    def __init__(self, window_bits: int, options: Options, shared: bool, budget: Budget | None = None) -> None:
         self._options = options._replace(window_bits=window_bits)
+        self._budget = budget
         self.shared = shared
         self._compressor = None if shared else self._new_compressor()
 
     @staticmethod
-    def for_agreement(agreement: Agreement, options: Options) -> Deflater:
+    def for_agreement(agreement: Agreement, options: Options, budget: Budget | None = None) -> Deflater | None:
+        """None where nothing is to be compressed.
+
+        Without context takeover a message is compressed once, with the window of the options. Who has asked for a
+        smaller one gets it uncompressed: each window would compress it again.
+        """
         if agreement.server_context_takeover:
-            return Deflater(agreement.server_window_bits, options, shared=False)
-        return _shared_deflater(agreement.server_window_bits, options)
+            return Deflater(agreement.server_window_bits, options, False, budget)
+        if agreement.server_window_bits < options.window_bits:
+            return None
+        return _shared_deflater(options, budget)
 
     def frame(self, opcode: int, payload: bytes) -> bytes:
         """The one frame of a message."""
         if len(payload) < self._options.threshold or not payload:
+            return serialize(opcode, payload)
+        if self._budget is not None and not self._budget.take(len(payload)):
             return serialize(opcode, payload)
         compressor = self._compressor or self._new_compressor()
         compressed = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
@@ -153,8 +185,8 @@ class Deflater:
 
 
 @lru_cache(maxsize=64)
-def _shared_deflater(window_bits: int, options: Options) -> Deflater:
-    return Deflater(window_bits, options, shared=True)
+def _shared_deflater(options: Options, budget: Budget | None) -> Deflater:
+    return Deflater(options.window_bits, options, True, budget)
 
 
 class Inflater:

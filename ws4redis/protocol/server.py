@@ -136,6 +136,7 @@ class ServerProtocol:
         "close_code",
         "close_reason",
         "frames",
+        "inflated",
         "inflater",
         "max_message_size",
         "peer_closed",
@@ -150,6 +151,8 @@ class ServerProtocol:
         self.peer_closed = False
         #: how many have begun to arrive
         self.frames = 0
+        #: bytes by which messages have grown when they were decompressed
+        self.inflated = 0
         self.inflater: Inflater | None = None
         # The beginning of a header, or of a control frame: never more than 130 bytes.
         self._unparsed = b""
@@ -286,7 +289,9 @@ class ServerProtocol:
     def _parse_payload(self, message: IncomingMessage, data: bytes, start: int, messages: list[str | bytes]) -> int:
         end = min(start + message.remaining, len(data))
         if self.state is State.OPEN:
+            before = len(message.payload)
             message.add(data[start:end], self.max_message_size)
+            self.inflated += max(0, len(message.payload) - before - (end - start))
         else:
             message.skip(end - start)
         if message.is_complete:
