@@ -7,7 +7,7 @@ import socket
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from websocket import WebSocket, WebSocketBadStatusException
 
 import tests.django_setup  # noqa: F401
 from tests.browsers import counts, get, log_in, plain_socket
-from tests.protocol.client import BINARY, TEXT, frame, header
+from tests.protocol.client import BINARY, PONG, TEXT, frame, header
 from tests.servers import Site, Valkey, wait_for
 from ws4redis import settings
 from ws4redis.auth.bounds import client_address, seat_limits
@@ -271,6 +271,32 @@ def test_slow_browsers(slow_site: Site, redis_server: Valkey, policy: str) -> No
         print(f"{lost} of {total} dropped, the first after {first_gap}")
     redis.publish("broadcast:flood", "afterwards")
     assert [slow.recv(), quick.recv()] == ["afterwards"] * 2
+
+
+def test_who_never_reads_is_cut_off(door: type[Site], redis_server: Valkey, database: Path, policy: str) -> None:
+    """However alive it is otherwise; one that reads a little now and then is not. The clock runs faster."""
+    count, mebibyte = 20, "x" * (1 << 20)
+    environment = {"WS4REDIS_SLOW_BROWSER": json.dumps(policy), "TICK_SECONDS": "0.2"}
+    with door(redis_server.url, DATABASE=str(database), **environment) as site, ExitStack() as stack:
+        counts(site)  # which sets the clock
+        path = "/ws/large?subscribe-broadcast"
+        stuck = [stack.enter_context(closing(plain_socket(site, path, 4096))) for _ in range(count)]
+        slow = stack.enter_context(closing(plain_socket(site, path, 4096)))
+        published = 3 if policy == "close" else 6
+        for _ in range(published):
+            redis_server.client().publish("broadcast:large", mebibyte)
+        wait_for(lambda: counts(site)["waiting"] > count << 20, "much waits")
+
+        def closed() -> bool:
+            for browser in stuck:
+                with suppress(OSError):
+                    browser.sendall(frame(PONG))
+            slow.sendall(frame(PONG))
+            return bool(slow.recv(1 << 14)) and tally(site, "closed with 1013") == count
+
+        wait_for(closed, "all that never read are closed", timeout=60)
+        assert counts(site)["connections"] == 1
+        assert counts(site)["waiting"] < 4 << 20, "of one alone"
 
 
 def test_fifty_of_a_thousand_never_read(door: type[Site], redis_server: Valkey, database: Path) -> None:

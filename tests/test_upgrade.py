@@ -466,7 +466,7 @@ def bare_site(
 
 def test_options_of_the_socket(site: Site) -> None:
     site.connect()
-    wait_for(lambda: counts(site)["options"] == [[1, 1]], "TCP_NODELAY and SO_KEEPALIVE are set")
+    wait_for(lambda: counts(site)["options"] == [[1, 1, 1 << 17, 60_000]], "the options of TCP are set")
 
 
 def test_a_message_that_is_too_big(with_settings: Callable[..., Site]) -> None:

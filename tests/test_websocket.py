@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
+import sys
 import threading
 from collections.abc import Callable
 
@@ -13,7 +15,7 @@ from tests.protocol.client import BINARY, CONTINUATION, PING, TEXT, close_frame,
 from tests.wires import Loop, Owner, Wire, parsed
 from ws4redis.exceptions import WebSocketError
 from ws4redis.protocol.frames import Opcode, serialize
-from ws4redis.websocket import WebSocket, send_to_all, write_to_all
+from ws4redis.websocket import WebSocket, prepare, send_to_all, write_to_all
 
 UNMASKED = b"\x81\x01a"
 
@@ -250,6 +252,63 @@ def test_a_flood_of_pings_from_a_browser_that_reads_nothing_is_closed(narrow: Ca
     *pongs, last = wire.frames()
     assert last == close_payload(1013, b"too slow")
     assert set(pongs) == {(0xA, b"x" * 125)}
+
+
+def test_who_takes_nothing_is_given_up(narrow: Callable[..., Wire]) -> None:
+    """Its memory is free at once: what is begun, and the close frame, are all that waits."""
+    wire = narrow(outbox_size=1 << 20)
+    first = text_frame("x" * 100) * 1000
+    wire.websocket.write(first)
+    while len(wire.websocket.outbox or b"") < 1 << 19:
+        wire.websocket.write(first)
+    assert wire.websocket.stalled == 0
+    wire.loop.ticks += 30
+    wire.run()
+    assert wire.websocket.stalled == 30
+    wire.websocket.give_up()
+    assert not wire.websocket.open and wire.owner.closings == 1
+    assert len(wire.websocket.outbox or b"") < len(first) + 20
+    assert wire.websocket.close_code == 1013
+    wire.websocket.give_up()
+    *frames, last = wire.frames()
+    assert last == close_payload(1013, b"too slow") and frames == [(1, b"x" * 100)] * 1000
+
+
+def test_who_takes_a_little_is_not_stalled(narrow: Callable[..., Wire]) -> None:
+    wire = narrow(outbox_size=1 << 20)
+    wire.websocket.write(text_frame("x" * 100) * 5000)
+    while wire.websocket.outbox:
+        wire.loop.ticks += 29
+        wire.browser.recv(1 << 14)
+        wire.run()
+        assert wire.websocket.stalled in (0, 29)
+        if wire.websocket.stalled:  # that was not enough for the kernel to take more
+            wire.browser.recv(1 << 14)
+            wire.run()
+            assert wire.websocket.stalled == 0
+    assert wire.websocket.stalled == 0 and wire.websocket.open
+
+
+#: bytes that the kernel has taken and not yet sent (linux/sockios.h)
+SIOCOUTQNSD = 0x894B
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system has no TCP_NOTSENT_LOWAT")
+@pytest.mark.parametrize("read_before", [0, 30 << 20], ids=["never", "no longer"])
+def test_the_kernel_keeps_little_for_who_does_not_read(make_wire: Callable[..., Wire], read_before: int) -> None:
+    """Of those who have read fast before, too, for which it makes room."""
+    ends = tcp_pair()
+    prepare(ends[0])
+    wire = make_wire(ends)
+    text = text_frame("x" * 100) * 10_000
+    for _ in range(read_before // len(text)):
+        wire.websocket.write(text)
+        wire.hear()
+    while len(wire.websocket.outbox or b"") < 2 << 20:
+        wire.websocket.write(text)
+        wire.run()
+    unsent = int.from_bytes(fcntl.ioctl(wire.server, SIOCOUTQNSD, bytes(4)), sys.byteorder)
+    assert unsent < 1 << 18, "what is on its way beside it is bounded by the room that the other end has announced"
 
 
 # closing

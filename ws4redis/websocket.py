@@ -47,12 +47,32 @@ _READ_SIZE = 1 << 14
 _SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
+#: bytes that the kernel takes of what it cannot send yet; without this up to 4 MiB (tcp_wmem) for each that never reads
+_UNSENT_SIZE = 1 << 17
+
+#: the kernel gives up after so many milliseconds in which the other end has acknowledged nothing, or had no room; a
+#: minute, for that is how long the browser itself may be silent
+_UNACKNOWLEDGED_MILLISECONDS = 60_000
+
+#: over TCP, as far as the system has them; Nagle's delay would hold back the second of two frames
+_OPTIONS = [
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", _UNSENT_SIZE),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", _UNACKNOWLEDGED_MILLISECONDS),
+    )
+    if hasattr(socket, name)
+]
+
+
 def prepare(connected: Any) -> None:
-    """Make a socket non-blocking; over TCP without Nagle's delay, which would hold back the second of two frames."""
+    """Make a socket non-blocking, and bound what the kernel does for it."""
     connected.setblocking(False)
     if connected.family in (socket.AF_INET, socket.AF_INET6):
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in _OPTIONS:
+            connected.setsockopt(*option)
 
 
 class Connected(Protocol):
@@ -194,6 +214,16 @@ class WebSocket:
         """Whether half of the outbox takes so many bytes more; always true where nothing waits."""
         return self.outbox is None or len(self.outbox) + size <= self._outbox_size // 2
 
+    @property
+    def stalled(self) -> int:
+        """For how many ticks the kernel has taken nothing of what waits; 0 where nothing waits."""
+        return 0 if self.outbox is None else self._runtime.ticks - self.outbox.moved
+
+    def give_up(self) -> None:
+        """Close with 1013, and drop what waits; only the piece that is begun still comes before the close frame."""
+        if self.open and self.outbox is not None:
+            self._too_slow(self.outbox)
+
     def write(self, data: bytes) -> None:
         """Send bytes that are whole frames, unless the websocket is closing; what does not fit closes it with 1013."""
         if not data or not self.open:
@@ -284,11 +314,14 @@ class WebSocket:
     @_or_abort
     def _writable(self) -> None:
         assert self.outbox is not None and self._writer is not None
+        waiting = len(self.outbox)
         try:
             self.outbox.flush(self._send)
         except OSError:
             self.abort()
             return
+        if len(self.outbox) < waiting:
+            self.outbox.moved = self._runtime.ticks
         if not self.outbox:
             self.outbox = None
             self._writer.close()
@@ -351,7 +384,7 @@ class WebSocket:
     def _keep(self, data: bytes, sent: int) -> None:
         """The kernel has no room for the rest."""
         try:
-            self.outbox = Outbox(self._outbox_size)
+            self.outbox = Outbox(self._outbox_size, self._runtime.ticks)
             self._queue(self.outbox, data, sent)
             self._writer = self._runtime.watch_writable(self._socket.fileno())
             self._writer.start(self._writable)
@@ -367,11 +400,14 @@ class WebSocket:
             outbox.put(data, sent)
         except OutboxFull:
             if self.open:
-                self._leave_open()
-                self._protocol.close(CloseCode.TRY_AGAIN_LATER, "too slow")
-                data = self._protocol.data_to_send()
-            # else it is the close frame itself that found no room
-            outbox.cut(data)
+                self._too_slow(outbox)
+            else:  # it is the close frame itself that found no room
+                outbox.cut(data)
+
+    def _too_slow(self, outbox: Outbox) -> None:
+        self._leave_open()
+        self._protocol.close(CloseCode.TRY_AGAIN_LATER, "too slow")
+        outbox.cut(self._protocol.data_to_send())
 
 
 def write_to_all(websockets: Iterable[WebSocket], data: bytes) -> None:

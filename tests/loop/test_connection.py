@@ -26,7 +26,7 @@ class Wire:
 
     close_code, close_reason, deflater = 1000, "", None
     #: something waits there, and it takes so many bytes
-    outbox, room = "not empty", 1 << 20
+    outbox, room, stalled = "not empty", 1 << 20, 0
 
     def has_room(self, size: int) -> bool:
         return size <= self.room
@@ -48,6 +48,9 @@ class Wire:
         self.open = False
         self.told.append(int(code))
         self.owner.closing()
+
+    def give_up(self) -> None:
+        self.close(1013)
 
     def abort(self) -> None:
         self.open, self.closed = False, True
@@ -238,6 +241,25 @@ def test_a_turn_shows_that_nobody_is_there(monkeypatch: pytest.MonkeyPatch, act:
     _, wire, process = connection("beat")
     monkeypatch.setattr(wire, act, lambda *_args: wire.abort())
     assert [told for _, told in ticks(process, wire, 80)].count("abort") == 1
+    assert not process.connections
+
+
+# at which second something begins to wait, until when the kernel takes some of it, when it is given up
+STALLS = [(0, 0, 30), (1, 1, 31), (3, 3, 33), (24, 24, 54), (26, 26, 56), (0, 20, 50), (0, 100, 130)]
+
+
+@pytest.mark.parametrize("heartbeat", [None, "beat"])
+@pytest.mark.parametrize(("begin", "until", "end"), STALLS)
+def test_a_browser_that_takes_nothing(heartbeat: str | None, begin: int, until: int, end: int) -> None:
+    """Exactly 30 seconds after the last that it took, however alive it is; then it has ten to close."""
+    made, wire, process = connection(heartbeat)
+    told = []
+    for second in range(1, 150):
+        wire.stalled = max(0, second - max(begin, min(until, second)))
+        if wire.open:
+            made.received([], 1, 1)
+        told += [(second, each) for _, each in ticks(process, wire, 1) if each in (1013, "abort")]
+    assert told == [(end, 1013), (end + 10, "abort")]
     assert not process.connections
 
 

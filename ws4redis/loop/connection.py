@@ -24,6 +24,7 @@ _HEARTBEAT_AFTER = 3
 _PING_EVERY = 25
 _DEAD_AFTER = 60
 _CLOSING_AT_MOST = 10
+_STALLED_AT_MOST = 30
 
 FURTHEST_TURN = max(_HEARTBEAT_AFTER, _PING_EVERY, _CLOSING_AT_MOST)
 
@@ -266,8 +267,12 @@ class Connection:
                 self._turn_in(1)
         elif silent >= _DEAD_AFTER:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
+        elif (stalled := self.websocket.stalled) >= _STALLED_AT_MOST:
+            self._listener.leave()
+            self.websocket.give_up()
         else:
-            due = self._ask_for_life(silent)
+            # what begins to wait after this look is seen in time, for the next one is never further away
+            due = min(self._ask_for_life(silent), _STALLED_AT_MOST - stalled)
             if self._loop.heartbeat is not None:
                 due = min(due, self._give_life(self._loop.heartbeat, now))
             if self.websocket.open:  # it may have shown that nobody is there

@@ -109,7 +109,7 @@ class Listener:
         empty = self._loop.hub.leave(self, self._heard)
         if self._watch is not None:
             empty += self._loop.hub.leave(self._watch, self._watched)
-        self._heard = None
+        self._heard = self._backlog = None
         self._loop.pubsub.unsubscribe(empty)
 
     def failed(self) -> None:

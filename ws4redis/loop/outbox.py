@@ -17,12 +17,15 @@ class Outbox:
 
     Args:
         limit: how many bytes may wait.
+        now: the tick in which it comes into being.
     """
 
-    __slots__ = ("_chunks", "_limit", "_sent", "_size")
+    __slots__ = ("_chunks", "_limit", "_sent", "_size", "moved")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, now: int = 0) -> None:
         self._limit = limit
+        #: the tick in which the kernel has taken something last; kept by the owner
+        self.moved = now
         self._chunks: deque[bytes] = deque()
         self._size = 0
         #: bytes of the first chunk that are gone
