@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from websocket import WebSocket, WebSocketBadStatusException
 
 import tests.django_setup  # noqa: F401
@@ -87,6 +87,11 @@ def test_websockets_of_one_address(site: Site) -> None:
     # what stands before the proxy's own entry is invented
     assert connect_many(site, 1, **from_address("1.2.3.4, 10.0.0.3")) == [429]
     assert connect_many(site, 1, **from_address("10.0.0.4")) == [101]
+    all_have_left(site)
+    # many addresses of one line
+    statuses = [connect_many(site, 1, **from_address(f"[2001:db8::{number}]:1234"))[0] for number in range(6)]
+    assert statuses == [101] * 5 + [429]
+    assert connect_many(site, 1, **from_address("2001:db8:0:1::1")) == [101]
 
 
 def test_websockets_of_one_process(site: Site) -> None:
@@ -336,7 +341,26 @@ ADDRESSES: list[tuple[list[str] | None, str, str | None, str]] = [
     (["10.0.0.0/8"], "10.0.0.1", "2.2.2.2", "2.2.2.2"),
     (["10.0.0.0/8"], "10.0.0.1", "3.3.3.3, 2.2.2.2", "2.2.2.2"),
     (["10.0.0.0/8"], "10.0.0.1", "3.3.3.3, 2.2.2.2, 10.0.0.2", "2.2.2.2"),
-    (["10.0.0.1"], "10.0.0.1", "garbage", "garbage"),
+    (["10.0.0.1"], "10.0.0.1", "garbage", "unknown"),
+    (["10.0.0.1"], "10.0.0.1", "", ""),
+    (["10.0.0.1"], "10.0.0.1", "2.2.2.2, ", "unknown"),
+    (["unix"], "", "2.2.2.2, ", "unknown"),
+    (["unix"], "", "2.2.2.2, 3.3.3.300", "unknown"),
+    (["unix"], "", "2.2.2.2, for=3.3.3.3", "unknown"),
+    (["unix"], "", "x" * 100_000, "unknown"),
+    # with ports, brackets, zones, and IPv4 in IPv6
+    (["unix"], "", "2.2.2.2:1234", "2.2.2.2"),
+    (["unix"], "", "[2001:db8::1]:1234", "2001:db8::1"),
+    (["unix"], "", "[2001:db8::1]", "2001:db8::1"),
+    (["unix"], "", "2001:DB8:0::1", "2001:db8::1"),
+    (["unix"], "", "fe80::1%eth0", "fe80::1"),
+    (["unix"], "", "[fe80::1%25eth0]:1234", "fe80::1"),
+    (["unix"], "", "::ffff:2.2.2.2", "2.2.2.2"),
+    (["unix"], "", "[::ffff:202:202]:1234", "2.2.2.2"),
+    (["10.0.0.0/8"], "::ffff:10.0.0.1", "2.2.2.2", "2.2.2.2"),
+    (["10.0.0.0/8"], "10.0.0.1", "2.2.2.2, 10.0.0.2:1234", "2.2.2.2"),
+    (["10.0.0.0/8", "2001:db8::/32"], "10.0.0.1", "2.2.2.2, [2001:db8::2]:1234", "2.2.2.2"),
+    (["10.0.0.0/8"], "::ffff:1.1.1.1", "2.2.2.2", "1.1.1.1"),
     (["10.0.0.1"], "10.0.0.1", None, ""),
     (["unix"], "", "2.2.2.2", "2.2.2.2"),
     (["unix"], "0.0.0.0", "2.2.2.2", "2.2.2.2"),
@@ -354,6 +378,31 @@ def test_client_address(proxies: list[str] | None, remote: str, forwarded: str |
         assert client_address(RequestFactory().get("/ws/a", REMOTE_ADDR=remote, **headers)) == address
     finally:
         del settings.WS4REDIS_TRUSTED_PROXIES
+
+
+# two addresses, and whether they share the seats of one
+SUBSCRIBERS: list[tuple[str, str, bool]] = [
+    ("2.2.2.2", "2.2.2.3", False),
+    ("2.2.2.2", "::ffff:2.2.2.2", True),
+    ("2.2.2.2", "2.2.2.2:1234", True),
+    ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", True),
+    ("2001:db8::1", "[2001:DB8::2]:1234", True),
+    ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+    ("fe80::1%eth0", "fe80::1%eth1", True),
+    ("garbage", "other garbage", True),
+    ("garbage", "2.2.2.2", False),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "share"), SUBSCRIBERS)
+def test_which_addresses_count_as_one(one: str, other: str, share: bool) -> None:
+    with override_settings(WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS=5, WS4REDIS_TRUSTED_PROXIES=["unix"]):
+        first, second = (
+            seat_limits(RequestFactory().get("/ws/a", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=address))
+            for address in (one, other)
+        )
+    assert list(first.values()) == list(second.values()) == [5]
+    assert (first == second) == share
 
 
 def test_by_default_only_users_are_counted() -> None:

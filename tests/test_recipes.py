@@ -101,15 +101,15 @@ class Address(NamedTuple):
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(CLIENT, 0))
 
-    def ask(self, path: str, cookies: str = "", forged: str = "", **form: str) -> Answer:
+    def ask(self, path: str, cookies: str = "", forged: dict[str, str] | None = None, **form: str) -> Answer:
         """A page, or with a form its POST.
 
         Args:
-            forged: the scheme, as a visitor claims who does a proxy's work.
+            forged: headers of a visitor who does a proxy's work.
         """
         browser = http.client.HTTPConnection(HOST)
         browser.sock = not_verified().wrap_socket(self.connect()) if self.tls else self.connect()
-        headers = {"Cookie": cookies, **({"X-Forwarded-Proto": forged} if forged else {})}
+        headers = {"Cookie": cookies, **(forged or {})}
         if form:
             headers |= {"Origin": self.origin, "Content-Type": "application/x-www-form-urlencoded"}
         browser.request("POST" if form else "GET", path, urllib.parse.urlencode(form), headers)
@@ -127,14 +127,16 @@ class Address(NamedTuple):
         form = {"username": "john", "password": "secret", "csrfmiddlewaretoken": token}
         return self.ask("/accounts/login/", page.cookie("csrftoken"), **form).cookie("sessionid")
 
-    def open(self, facility: str, cookies: str, origin: str | None = None) -> ClientConnection:
+    def open(
+        self, facility: str, cookies: str, origin: str | None = None, more: dict[str, str] | None = None
+    ) -> ClientConnection:
         """A websocket, which answers pings by itself as a browser's does."""
         return connect(
             f"{'wss' if self.tls else 'ws'}://{HOST}/ws/{facility}?subscribe-user",
             sock=self.connect(),
             ssl=not_verified() if self.tls else None,
             origin=origin or self.origin,
-            additional_headers={"Cookie": cookies},
+            additional_headers={"Cookie": cookies, **(more or {})},
             ping_interval=None,
             open_timeout=30,
         )
@@ -317,9 +319,33 @@ def test_what_is_no_websocket_is_answered(deployment: Deployment, name: str) -> 
     assert address.ask("/ws/foobar").status == 400
 
 
-@pytest.mark.parametrize("name", ["nginx", "nginx, uwsgi_pass", "Apache", "haproxy"])
-def test_nobody_forges_the_scheme(deployment: Deployment, name: str) -> None:
-    assert f'"ws://{HOST}/ws/' in deployment[name].pages.ask("/chat/", forged="https").text
+behind_a_proxy = pytest.mark.parametrize("name", ["nginx", "nginx, uwsgi_pass", "Apache", "haproxy"])
+#: uWSGI takes all of them for the first
+spellings = pytest.mark.parametrize("spelling", ["X-Forwarded-", "X_Forwarded_", "X-Forwarded_", "X_Forwarded-"])
+
+
+@behind_a_proxy
+@spellings
+def test_nobody_forges_the_scheme(deployment: Deployment, name: str, spelling: str) -> None:
+    page = deployment[name].pages.ask("/chat/", forged={"X-Forwarded-Proto": "https", f"{spelling}Proto": "https"})
+    assert page.status == 403 or f'"ws://{HOST}/ws/' in page.text
+
+
+@behind_a_proxy
+@spellings
+def test_nobody_forges_an_address(
+    deployment: Deployment, visits: dict[str, Visit], redis_server: Valkey, name: str, spelling: str
+) -> None:
+    """Who is counted is the client, however often they say that they are somebody else."""
+    here, address = facility(spelling, name), deployment[name].websockets
+    # proxies write theirs where the first one stands
+    forged = {"X-Forwarded-For": "8.8.8.8", f"{spelling}For": "9.9.9.9"}
+    try:
+        with address.open(here, visits[name].cookies, more=forged):
+            seen = json.loads(redis_server.client().get(f"seen:{here}") or "{}")
+            assert seen["address"] == CLIENT
+    except InvalidStatus as refused:
+        assert (refused.response.status_code, spelling != "X-Forwarded-") == (403, True)
 
 
 @pytest.mark.parametrize("kind", [Nginx, Apache, Haproxy])
@@ -330,7 +356,7 @@ def test_tls(deployment: Deployment, to_john: ToJohn, certificate: str, kind: ty
     with kind(deployment.pair, certificate) as proxy:
         for name in sorted({path.name for path in proxy.sites} & {path.name for path in DEPLOY.iterdir()}):
             address = Address(proxy.ports[name], tls=True)
-            assert f"wss://{HOST}/ws/" in address.ask("/chat/", forged="http").text
+            assert f"wss://{HOST}/ws/" in address.ask("/chat/", forged={"X-Forwarded-Proto": "http"}).text
             with address.open_again(facility("tls", name), address.log_in()) as websocket:
                 to_john.arrives(websocket, facility("tls", name))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from django.http import HttpRequest
@@ -16,6 +16,12 @@ PROCESS = "this server"
 #: the peer of a Unix socket, as uWSGI's http-socket says; others say nothing
 _UNIX_SOCKET = "0.0.0.0"
 
+#: all that a proxy calls an address and that is none
+_UNKNOWN = "unknown"
+
+#: of IPv6, that is what one connection to the internet gets
+_SUBSCRIBER_BITS = 64
+
 
 def seat_limits(request: HttpRequest) -> dict[str, int]:
     """Whose websocket this will be, and how many each of them may have."""
@@ -25,29 +31,50 @@ def seat_limits(request: HttpRequest) -> dict[str, int]:
     if settings.WS4REDIS_MAX_WEBSOCKETS_PER_USER is not None and (username := identity_of(request).username):
         limits[f"user {username}"] = settings.WS4REDIS_MAX_WEBSOCKETS_PER_USER
     if settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS is not None and (address := client_address(request)):
-        limits[f"address {address}"] = settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS
+        limits[f"address {_subscriber(address)}"] = settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS
     return limits
 
 
 def client_address(request: HttpRequest) -> str:
-    """The nearest address that is none of ``WS4REDIS_TRUSTED_PROXIES``; empty where nobody says.
+    """The nearest address that is none of ``WS4REDIS_TRUSTED_PROXIES``.
 
     A proxy appends the address from which it was asked to X-Forwarded-For; what stands before it, anybody may have
     written.
+
+    Returns:
+        an address without port or zone, ``unknown`` where a proxy writes something else, or nothing where nobody says.
     """
     proxies = settings.WS4REDIS_TRUSTED_PROXIES or ()
     networks = [ip_network(each, strict=False) for each in proxies if each != "unix"]
-    address = str(request.META.get("REMOTE_ADDR", ""))
-    if address == _UNIX_SOCKET:
-        address = ""
-    forwarded = [each.strip() for each in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-    while forwarded and ("unix" in proxies if not address else _is_in(address, networks)):
-        address = forwarded.pop()
-    return address
+    remote = str(request.META.get("REMOTE_ADDR", ""))
+    forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", ""))
+    entries = forwarded.split(",") if forwarded else []
+    if remote in ("", _UNIX_SOCKET):
+        if "unix" not in proxies or not entries:
+            return ""
+        remote = entries.pop()
+    address = _parsed(remote)
+    while any(address in each for each in networks if address is not None):
+        if not entries:
+            return ""
+        address = _parsed(entries.pop())
+    return _UNKNOWN if address is None else str(address)
 
 
-def _is_in(address: str, networks: list[Any]) -> bool:
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """``text`` may have a port, brackets and a zone, as some proxies write it."""
+    text = text.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        return any(ip_address(address) in each for each in networks)
+        address = ip_address(text.partition("%")[0])
     except ValueError:
-        return False
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _subscriber(address: str) -> str:
+    """Who has one IPv6 address has 2 ** 64 of them."""
+    return str(ip_network(f"{address}/{_SUBSCRIBER_BITS}", strict=False)) if ":" in address else address
