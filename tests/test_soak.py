@@ -15,7 +15,7 @@ from tests.servers import ROOT, wait_for
 
 sys.path.insert(0, str(ROOT / "stress-tests"))
 
-from soak.ledger import Account, Ledger
+from soak.ledger import Account, Ledger, Membership
 from soak.promises import Promises
 from soak.schedule import REDIS_FAULTS, WORKER_FAULTS, schedule
 from soak.site_log import SiteLog
@@ -30,7 +30,8 @@ class Story:
     def __init__(self, words: str) -> None:
         self.promises = Promises()
         self.ledger = Ledger(self.promises)
-        self.channel = self.ledger.channel("broadcast:room0")
+        self.channel = self.ledger.channel("group:group0:room0")
+        self.membership = Membership(self.ledger, self.channel, "user0")
         self.account: Account | None = None
         for self.now, word in enumerate(words.split()):
             name, _, number = word.partition(":")
@@ -49,11 +50,38 @@ class Story:
         self.channel.taken(number, self.now)
 
     def connected(self) -> None:
-        self.account = self.ledger.open_account([self.channel.name])[self.channel.name]
+        self.account = self.ledger.open_account([], self.membership)[self.channel.name]
 
     def got(self, number: int) -> None:
         assert self.account is not None
         self.account.receive(number, "visitor 0")
+
+    def change(self) -> int:
+        """Redis has taken a change of the user's groups."""
+        number = self.membership.changes.begin(self.now)
+        self.membership.changes.taken(number, self.now)
+        return number
+
+    def banned(self) -> None:
+        self.membership.leaving()
+        self.membership.left(self.change())
+
+    def ban_failed(self) -> None:
+        self.membership.leaving()
+        self.membership.changes.failed(self.membership.changes.begin(self.now))
+
+    def let_in(self) -> None:
+        self.membership.joining()
+        self.membership.begins_stay()
+        self.change()
+
+    def let_in_at_once(self) -> None:
+        self.membership.joining()
+        self.change()
+
+    def heard(self) -> None:
+        """By all loops."""
+        self.membership.joined()
 
     def confirmed(self) -> None:
         self.ledger.confirmed = self.now
@@ -108,6 +136,31 @@ STORIES = {
     "connected failed published got:0 got:1": [],
     # never published
     "connected published got:1": ["genuine"],
+    # after a ban, and before it
+    "connected published got:0 banned published got:1": ["banned"],
+    "connected published got:0 banned published published got:1 got:2": ["banned"],
+    "connected published banned got:0 published confirmed closed": [],
+    "connected published confirmed banned confirmed closed": ["none_missing"],
+    "connected banned published let_in heard published got:1": [],
+    "connected banned published published let_in heard got:0": ["banned"],
+    "banned published connected got:0": ["banned"],
+    # near a fault of Redis, or not taken
+    "connected banned fault published got:0": [],
+    "connected banned confirmed fault back published got:0": ["banned"],
+    "connected ban_failed published got:0": [],
+    "connected ban_failed published confirmed closed": [],
+    # a stay begins with the last message, once
+    "connected published got:0 banned let_in got:0 heard published got:1": [],
+    "connected published got:0 banned let_in got:0 got:0": ["once"],
+    "connected published got:0 banned published let_in got:1 got:1": ["once"],
+    "connected published got:0 banned let_in published got:1 got:1": ["once"],
+    "connected published got:0 banned let_in got:0 banned let_in got:0": [],
+    "connected published got:0 banned let_in_at_once got:0": ["once"],
+    # who is let in hears again
+    "connected banned let_in published heard published got:1": [],
+    "connected banned let_in heard published confirmed closed": ["none_missing"],
+    "connected banned let_in heard published published got:1": ["none_missing"],
+    "connected banned let_in_at_once heard published published got:1": ["none_missing"],
 }
 
 

@@ -49,6 +49,7 @@ class Promises:
         self.order = Promise("in order", begin)
         self.none_missing = Promise("none missing while every loop was subscribed", begin)
         self.genuine = Promise("nothing that was not published, or is for others", begin)
+        self.banned = Promise("nothing of a group that was published after a ban", begin)
         self.subscribed = Promise("no websocket is connected before Redis has subscribed it", begin)
         self.ends = Promise("no websocket ends without a reason", begin)
         self.refusals = Promise("no websocket is refused without a reason", begin)

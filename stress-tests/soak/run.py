@@ -20,12 +20,13 @@ from fanout import processes
 from fanout.progress import Progress
 from fanout.subjects import running
 
+from soak.bans import Bans
 from soak.faults import Faults
 from soak.lateness import Lateness
 from soak.ledger import Ledger
 from soak.promises import Failed, Promises
 from soak.publisher import Publisher
-from soak.schedule import Action, Burst, Fault, Leave, Stall, rooms
+from soak.schedule import Action, Ban, Burst, Fault, Leave, Stall, rooms
 from soak.site_log import SiteLog
 from soak.stopping import run_stoppable
 from soak.troubles import Troubles
@@ -91,6 +92,7 @@ class Soak:
         self._faults = Faults(valkey, site, self._ledger, self._troubles, self._watch, self._log)
         self._publisher = Publisher(self._ledger, sockets)
         self._crowd = Crowd(self._ledger, self._troubles, site.port, sockets, self._publisher.greet)
+        self._bans = Bans(self._ledger, self._publisher, self._crowd)
 
     async def run(self, actions: Sequence[Action], seconds: float) -> Outcome:
         """Raises:
@@ -155,6 +157,8 @@ class Soak:
             case Burst():
                 self._ledger.counts[f"{action.name}s"] += 1
                 return self._publisher.publish(action.what)
+            case Ban():
+                return self._bans.inflict(action.what)
 
     async def _last_messages(self) -> None:
         """All that are there have all that they must have."""

@@ -46,11 +46,21 @@ class Burst(NamedTuple):
     padding: int
 
 
+class Ban(NamedTuple):
+    """A visitor is taken out of the group, between messages to it, and let in again."""
+
+    visitor: int
+    #: until then, in seconds; 0 is at once
+    away: float
+    #: as many before it and after it
+    messages: int
+
+
 class Action(NamedTuple):
     #: seconds since the begin
     at: float
     name: str
-    what: Fault | Leave | Stall | Burst
+    what: Fault | Leave | Stall | Burst | Ban
 
 
 REDIS_FAULTS = ("redis-killed", "redis-stopped", "redis-hangs", "subscriptions-cut")
@@ -71,6 +81,7 @@ def schedule(seed: int, seconds: float, sockets: int) -> list[Action]:
         _stalls(random.Random(f"{seed} stalls"), seconds, sockets),
         _bursts(random.Random(f"{seed} bursts"), seconds, sockets),
         _talk(random.Random(f"{seed} talk"), seconds, sockets),
+        _bans(random.Random(f"{seed} bans"), seconds, sockets),
     ]
     return sorted((action for part in parts for action in part), key=lambda action: action.at)
 
@@ -121,6 +132,14 @@ def _bursts(rng: random.Random, seconds: float, sockets: int) -> Iterator[Action
 def _talk(rng: random.Random, seconds: float, sockets: int) -> Iterator[Action]:
     for number in range(int(seconds * _MESSAGES_PER_SECOND)):
         yield Action(number / _MESSAGES_PER_SECOND, "talk", _anywhere(rng, sockets, 1, 0))
+
+
+def _bans(rng: random.Random, seconds: float, sockets: int) -> Iterator[Action]:
+    at = 1.0
+    while at < seconds - 8:
+        away = rng.choice((0.0, rng.uniform(0.5, 5)))
+        yield Action(at, "ban", Ban(rng.randrange(sockets), away, rng.randrange(1, 10)))
+        at += rng.uniform(0.1, 0.7)
 
 
 def _anywhere(rng: random.Random, sockets: int, messages: int, padding: int) -> Burst:

@@ -12,7 +12,7 @@ from typing import cast
 
 from fanout import wire
 
-from soak.ledger import Account, Ledger
+from soak.ledger import Account, Ledger, Membership
 from soak.schedule import GROUPS_OF_A_ROOM, Leave, Stall, rooms
 from soak.troubles import Troubles
 
@@ -77,7 +77,7 @@ class Browser(asyncio.Protocol):
                 self.refusal = head.partition(b"\r\n")[0].decode("latin-1")
                 return
             self.connected = True
-            self._accounts = self._ledger.open_account(self._visitor.channels)
+            self._accounts = self._ledger.open_account(self._visitor.channels, self._visitor.membership)
             self.answered.set()
         start = 0
         while (parsed := wire.parse(data, start)) is not None:
@@ -146,12 +146,22 @@ class Visitor:
         self._crowd = crowd
         room, group = number % rooms(crowd.sockets), number % (rooms(crowd.sockets) * GROUPS_OF_A_ROOM)
         flags = "subscribe-broadcast&subscribe-group&subscribe-user"
-        self.path = f"/ws/room{room}?{flags}&user=user{number}&group=group{group}"
-        numbers = {"broadcast": room, "group": group, "user": number}
+        self._path = f"/ws/room{room}?{flags}&user=user{number}&group="
+        self.group = group
+        numbers = {"broadcast": room, "user": number}
         self.channels = [channel_name(audience, each, crowd.sockets) for audience, each in numbers.items()]
+        group_channel = crowd.ledger.channel(channel_name("group", group, crowd.sockets))
+        self.membership = Membership(crowd.ledger, group_channel, f"user{number}")
         self._random = random.Random(number)
         self._wanted = asyncio.Event()
         self.browser: Browser | None = None
+        #: one ban at a time
+        self.banning = asyncio.Lock()
+
+    @property
+    def path(self) -> str:
+        """The group is that of now, as in a site's database."""
+        return self._path + (self.membership.group_name if self.membership.member else "")
 
     def come(self) -> None:
         self._wanted.set()
@@ -164,9 +174,11 @@ class Visitor:
     async def live(self) -> None:
         while True:
             await self._wanted.wait()
-            browser = Browser(self, self._crowd.ledger)
+            browser, asked, changes = Browser(self, self._crowd.ledger), time.monotonic(), len(self.membership.changes)
             await self._crowd.connect(browser, self.name)
             if browser.connected:
+                if len(self.membership.changes) > changes:
+                    self._crowd.look_at_late(browser, asked)
                 self._crowd.ledger.counts["connects"] += 1
                 self.browser = browser
                 self._crowd.greet(self._number)
@@ -222,6 +234,12 @@ class Crowd:
             if browser is not None:
                 self.ledger.counts["stalls"] += 1
                 browser.stall(stall.seconds)
+
+    def look_at_late(self, browser: Browser, asked: float) -> None:
+        """Its groups have changed since it asked. Where Redis lost that meanwhile, nobody could tell the server."""
+        if self._troubles.redis.lasted(asked):
+            self.ledger.counts["left, for Redis was away while the groups changed"] += 1
+            browser.leave(politely=False)
 
     # for the visitors
 
