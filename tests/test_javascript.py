@@ -239,6 +239,19 @@ def test_a_stalled_connection_is_given_up(proxy: Proxy, open_window: OpenWindow,
     wait_for_log(window, "disconnected 1006", "connecting", "connected", "published while stalled")
 
 
+def test_a_page_may_see_its_last_message_again(proxy: Proxy, open_window: OpenWindow, facility: str) -> None:
+    """No websocket gets it twice, but a page has one after the other, and is told of each before."""
+    path = f"{facility}?subscribe-broadcast"
+    window = listen(open_window, proxy.url, path)
+    publish(facility, "the last one")
+    wait_for_log(window, "connected", "the last one")
+    proxy.cut()
+    wait_for_log(window, "the last one", "disconnected 1006", "connecting", "connected", "the last one")
+    again = open_window(proxy.url)
+    again.script("listen(...arguments)", path)
+    wait_for_log(again, "connecting", "connected", "the last one")
+
+
 def test_what_the_server_refuses_is_final(site: UWSGI, open_window: OpenWindow, facility: str) -> None:
     window = listen(open_window, site.url("/page.html"), f"{facility}?subscribe-broadcast&publish-broadcast")
     window.script("client.send_message('x'.repeat(4 << 20))")
