@@ -309,6 +309,10 @@ FACILITIES = [
     ("/ws/", "//foobar", "/foobar"),
     ("/websockets/v1/", "/websockets/v1/foobar", "foobar"),
     ("/", "/foobar", "foobar"),
+    # as django-websocket-redis has it
+    ("/ws", "/ws/foobar", "/foobar"),
+    ("/ws", "/wsfoobar", "foobar"),
+    ("ws/", "/ws/foobar", "/foobar"),
 ]
 
 

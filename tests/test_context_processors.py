@@ -17,6 +17,8 @@ URIS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"HTTP_HOST": "example.com:8000"}, {}, "ws://example.com:8000/ws/"),
     ({"HTTP_HOST": "[::1]:8000"}, {}, "ws://[::1]:8000/ws/"),
     ({}, {"WEBSOCKET_URL": "/sockets/v1/"}, "ws://example.com/sockets/v1/"),
+    ({}, {"WEBSOCKET_URL": "/ws"}, "ws://example.com/ws"),
+    ({}, {"WEBSOCKET_URL": "ws/"}, "ws://example.com/ws/"),
     (
         {"HTTP_X_FORWARDED_PROTO": "https"},
         {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")},

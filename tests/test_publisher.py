@@ -490,6 +490,23 @@ def test_connections(
     assert connection == before, "the setting itself is left alone"
 
 
+GONE: dict[str, Callable[[Valkey], Any]] = {
+    "charset": lambda server: {**by_name(server), "charset": "utf-8"},
+    "errors": lambda server: {**by_name(server), "errors": "strict"},
+    "single_connection_client": lambda server: {**by_name(server), "single_connection_client": True},
+    "charset in a URL": lambda server: f"{server.url}?charset=utf-8",
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_arguments_that_redis_py_once_had(
+    redis_server: Valkey, connect: Callable[..., None], facility: str, name: str
+) -> None:
+    connect(GONE[name](redis_server))
+    with pytest.warns(DeprecationWarning, match=f"WS4REDIS_CONNECTION: {name.split()[0]} is left out: "):
+        works(facility)
+
+
 @pytest.mark.parametrize(
     "make", [lambda server: f"redis://127.0.0.1:{server.port}/3", lambda server: {**by_name(server), "db": 3}]
 )

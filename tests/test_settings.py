@@ -17,6 +17,7 @@ from django.test import override_settings
 
 import tests.django_setup  # noqa: F401
 from tests.servers import ROOT
+from tests.site import hooks
 from ws4redis import settings
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.wsgi_server import WebsocketWSGIServer
@@ -98,8 +99,8 @@ def test_unknown_names() -> None:
 VALUES = [
     ("WEBSOCKET_URL", "/websockets/", True),
     ("WEBSOCKET_URL", "/", True),
-    ("WEBSOCKET_URL", "ws/", False),
-    ("WEBSOCKET_URL", "/ws", False),
+    ("WEBSOCKET_URL", "ws/", True),
+    ("WEBSOCKET_URL", "/ws", True),
     ("WEBSOCKET_URL", "", False),
     ("WEBSOCKET_URL", None, False),
     ("WS4REDIS_CONNECTION", {}, True),
@@ -235,10 +236,10 @@ def test_e001_in_either_order(predecessor: Path, tmp_path: Path, order: str) -> 
 
 
 def test_e002_a_value_that_is_not_accepted() -> None:
-    with override_settings(WEBSOCKET_URL="/ws", WS4REDIS_EXPIRE="1"):
+    with override_settings(WEBSOCKET_URL=None, WS4REDIS_EXPIRE="1"):
         first, second = checks()
     assert first.id == second.id == "ws4redis.E002"
-    assert first.msg == "WEBSOCKET_URL is '/ws'."
+    assert first.msg == "WEBSOCKET_URL is None."
     assert first.hint == "It must be a path that starts and ends with a slash."
     assert "WS4REDIS_EXPIRE" in second.msg
 
@@ -275,6 +276,37 @@ def test_e003_a_module_that_is_broken(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_is_no_path_is_not_imported() -> None:
     with override_settings(WS4REDIS_SUBSCRIBER=dict, WS4REDIS_ALLOWED_CHANNELS=print, WS4REDIS_SUBPROTOCOL=["chat"]):
         assert checks() == []
+
+
+HISTORIC: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
+    ({"WEBSOCKET_URL": "/ws"}, [("W003", "Make it '/ws/'")]),
+    ({"WEBSOCKET_URL": "ws/"}, [("W003", "Make it '/ws/'")]),
+    ({"WEBSOCKET_URL": "ws"}, [("W003", "Make it '/ws/'")]),
+    ({"WEBSOCKET_URL": "/"}, []),
+    ({"WEBSOCKET_URL": ""}, [("E002", "a path")]),
+    ({"WS4REDIS_CONNECTION": {"charset": "utf-8", "errors": "strict"}}, [("W004", "UTF-8"), ("W004", "decoded")]),
+    ({"WS4REDIS_CONNECTION": {"encoding": "utf-8", "encoding_errors": "strict"}}, []),
+    ({"WS4REDIS_ALLOWED_CHANNELS": "tests.site.hooks.refuses_no_user"}, [("W005", "request.user.is_authenticated")]),
+    ({"WS4REDIS_ALLOWED_CHANNELS": hooks.refuses_no_user}, [("W005", "request.user.is_authenticated")]),
+    ({"WS4REDIS_ALLOWED_CHANNELS": "tests.site.hooks.refuses_no_session"}, [("W005", "request.session.session_key")]),
+    ({"WS4REDIS_ALLOWED_CHANNELS": hooks.wants_both}, [("W005", ".is_authenticated"), ("W005", ".session_key")]),
+    ({"WS4REDIS_ALLOWED_CHANNELS": "tests.site.hooks.refuses_anonymous"}, []),
+    ({"WS4REDIS_ALLOWED_CHANNELS": "tests.site.hooks.only_broadcast"}, []),
+    ({"WS4REDIS_ALLOWED_CHANNELS": "tests.site06.hooks.allowed_channels"}, []),
+    ({"WS4REDIS_ALLOWED_CHANNELS": print}, []),
+    ({"WS4REDIS_SUBSCRIBER": "tests.site.hooks.RefusingSubscriber"}, [("W005", "request.session.session_key")]),
+    ({"WS4REDIS_SUBSCRIBER": "tests.site06.subscriber.TeamSubscriber"}, []),
+]
+
+
+@pytest.mark.parametrize(("settings", "told"), HISTORIC)
+def test_what_meant_something_else_in_django_websocket_redis(
+    settings: dict[str, Any], told: list[tuple[str, str]]
+) -> None:
+    with override_settings(**settings):
+        found = checks()
+    assert [each.id for each in found] == [f"ws4redis.{number}" for number, _ in told]
+    assert all(words in each.hint for each, (_, words) in zip(found, told, strict=True))
 
 
 BOUNDS: list[tuple[dict[str, Any], list[str]]] = [

@@ -264,6 +264,32 @@ def test_where_there_are_hooks_every_page_is_looked_at(
     wait_for(lambda: "refused with 403: The page's origin https://evil.example is not this" in site.log(), "a log line")
 
 
+def test_a_hook_that_calls_an_attribute_is_told_what_to_write(with_settings: Callable[..., Site]) -> None:
+    """As the sample of an old manual does it."""
+    site = with_settings(WS4REDIS_ALLOWED_CHANNELS="tests.site.hooks.calls_is_authenticated")
+    assert answer(site, {}).startswith("HTTP/1.1 500 ")
+    line = (
+        "websocket refused with 500: is_authenticated is an attribute since Django 1.10, write it without parentheses"
+    )
+    wait_for(lambda: line in site.log(), line)
+
+
+# path, facility
+WITHOUT_A_SLASH = [("/ws/foobar", "/foobar"), ("/wsfoobar", "foobar")]
+
+
+@pytest.mark.parametrize(("path", "facility"), WITHOUT_A_SLASH)
+def test_a_websocket_url_without_a_slash(
+    with_settings: Callable[..., Site], redis_server: Valkey, path: str, facility: str
+) -> None:
+    """As of old, the facility is what follows it."""
+    site = with_settings(WEBSOCKET_URL="/ws")
+    browser = site.connect(f"{path}?subscribe-broadcast")
+    assert redis_server.client().publish(f"broadcast:{facility}", "hi") == 1
+    assert browser.recv() == "hi"
+    assert "WEBSOCKET_URL is '/ws', without a slash at both ends" in site.log()
+
+
 UNIMPORTABLE = [
     ("WS4REDIS_ALLOWED_CHANNELS", "tests.site.hooks.not_there"),
     ("WS4REDIS_ALLOWED_CHANNELS", "no.such.module"),

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ws4redis import channels, settings
+from ws4redis.historic import asks_for_none
 from ws4redis.returns import may_return_none
 
 #: the first words of our settings' names
@@ -54,6 +55,43 @@ def check_prefix() -> list[CheckMessage]:
     except ImproperlyConfigured as error:
         return [Error(str(error), hint="Until then no server of websockets starts.", id="ws4redis.E005")]
     return []
+
+
+def check_slashes() -> list[CheckMessage]:
+    url = settings.WEBSOCKET_URL
+    if not url or not isinstance(url, str) or (url.startswith("/") and url.endswith("/")):
+        return []
+    hint = f"Make it {'/' + url.strip('/') + '/'!r}; a slash that it lacks begins the facility of each websocket."
+    return [Warning(f"WEBSOCKET_URL is {url!r}, without a slash at both ends.", hint=hint, id="ws4redis.W003")]
+
+
+def check_connection() -> list[CheckMessage]:
+    from ws4redis.redis_client import GONE  # late, for beside the predecessor it cannot be imported
+
+    given = settings.WS4REDIS_CONNECTION
+    return [
+        Warning(f"WS4REDIS_CONNECTION: {name} is left out.", hint=f"Remove it: {reason}.", id="ws4redis.W004")
+        for name, reason in GONE.items()
+        if isinstance(given, dict) and name in given
+    ]
+
+
+def check_hooks() -> list[CheckMessage]:
+    """One that refuses visitors who are None would let everybody in."""
+    return [
+        Warning(
+            f"{name} only looks whether request.{attribute} is None, which it never is.",
+            hint=f"Who has not logged in has an AnonymousUser and an empty session: ask {better}.",
+            id="ws4redis.W005",
+        )
+        for name in ("WS4REDIS_ALLOWED_CHANNELS", "WS4REDIS_SUBSCRIBER")
+        for attribute, better in asks_for_none(_code_of(_imported(name))).items()
+    ]
+
+
+def _code_of(found: Any) -> Any:
+    """Of a hook, or of a subscriber's method that knows the request."""
+    return getattr(found, "set_pubsub_channels", found)
 
 
 def check_dotted_paths() -> list[CheckMessage]:
@@ -153,6 +191,15 @@ def all_problems() -> list[CheckMessage]:
     """
     return check_predecessor() or [
         problem
-        for each in (check_values, check_prefix, check_dotted_paths, check_bounds, check_names)
+        for each in (
+            check_values,
+            check_prefix,
+            check_slashes,
+            check_connection,
+            check_hooks,
+            check_dotted_paths,
+            check_bounds,
+            check_names,
+        )
         for problem in each()
     ]

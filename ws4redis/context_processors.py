@@ -16,7 +16,8 @@ _ESCAPES = {ord(character): f"\\u{ord(character):04X}" for character in "<>&\u20
 def default(request: HttpRequest) -> dict[str, str | SafeString]:
     """``WEBSOCKET_URI`` without a facility, and ``WS4REDIS_HEARTBEAT`` as a JavaScript literal."""
     scheme = "wss" if request.is_secure() else "ws"
+    path = f"/{settings.WEBSOCKET_URL.removeprefix('/')}"
     return {
-        "WEBSOCKET_URI": f"{scheme}://{request.get_host()}{settings.WEBSOCKET_URL}",
+        "WEBSOCKET_URI": f"{scheme}://{request.get_host()}{path}",
         "WS4REDIS_HEARTBEAT": mark_safe(json.dumps(settings.WS4REDIS_HEARTBEAT).translate(_ESCAPES)),
     }

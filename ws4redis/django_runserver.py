@@ -157,7 +157,7 @@ _django_app = get_wsgi_application()
 
 def application(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     app: Any = _django_app
-    if _websocket_url and environ.get("PATH_INFO", "").startswith(_websocket_url):
+    if _websocket_url and environ.get("PATH_INFO", "").startswith(f"/{_websocket_url.removeprefix('/')}"):
         app = _websocket_app
     return app(environ, start_response)  # type: ignore[no-any-return]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import socket
 import threading
+import warnings
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,14 @@ from redis.retry import Retry
 from ws4redis import settings
 from ws4redis.borrowed import must_have
 from ws4redis.exceptions import RedisUnavailable
+from ws4redis.historic import callers_level
+
+#: arguments of redis-py's that mean nothing any more -> why
+GONE = {
+    "charset": "what comes from Redis is bytes, and what goes there is UTF-8",
+    "errors": "nothing that comes from Redis is decoded",
+    "single_connection_client": "the connections of a process are a pool",
+}
 
 must_have("redis", ConnectionPool, "_checkpid")
 must_have("redis", Connection(), "_sock", "_parser")
@@ -81,6 +90,10 @@ def _bounded(options: dict[str, Any]) -> dict[str, Any]:
 
 def _named_options(options: dict[str, Any]) -> tuple[type[AbstractConnection], dict[str, Any]]:
     connection_class = options.pop("connection_class", Connection)
+    for name in GONE:
+        if name in options:
+            del options[name]
+            warnings.warn(f"WS4REDIS_CONNECTION: {name} is left out: {GONE[name]}", DeprecationWarning, callers_level())
     if path := options.pop("unix_socket_path", None):
         connection_class = UnixDomainSocketConnection
         options["path"] = path

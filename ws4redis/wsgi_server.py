@@ -34,7 +34,7 @@ from ws4redis.exceptions import (
     WebSocketError,
 )
 from ws4redis.hearing import check_number
-from ws4redis.historic import historic_names, imported
+from ws4redis.historic import advice, historic_names, imported
 from ws4redis.log import log_channels, printable
 from ws4redis.lookups import Lookups
 from ws4redis.loop.connection import Connection
@@ -270,7 +270,7 @@ class WebsocketWSGIServer:
         refusal = refusal_for(error)
         tally[f"refused with {refusal.status}"] += 1
         if refusal.status == 500:
-            logger.error("websocket refused with 500", exc_info=error)
+            logger.error("websocket refused with 500%s", advice(error), exc_info=error)
         elif isinstance(error, RedisIsAway):
             # the log has that Redis is away, and need not have it once more for each who tries again
             logger.info("websocket refused with 503: %s", error)

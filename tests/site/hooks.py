@@ -23,6 +23,42 @@ def returns_nothing(request, channels):
         raise PermissionDenied("the secret reason")
 
 
+def calls_is_authenticated(request, channels):
+    """As the original manual's sample, for Django before 1.10."""
+    if not request.user.is_authenticated():
+        raise PermissionDenied("not allowed")
+    return channels
+
+
+def refuses_no_user(request, channels):
+    if request.user is None:
+        raise PermissionDenied("log in first")
+    return channels
+
+
+def refuses_no_session(request, channels):
+    if not getattr(request, "user", None) or request.session == None:  # noqa: E711
+        raise PermissionDenied("log in first")
+    return channels
+
+
+def wants_both(request, channels):
+    return channels if request.user and request.session else []
+
+
+def refuses_anonymous(request, channels):
+    if request.user is None or not request.user.is_authenticated:
+        raise PermissionDenied("log in first")
+    return channels
+
+
+class RefusingSubscriber(RedisSubscriber):
+    def set_pubsub_channels(self, request, channels):
+        if not request.session:
+            raise PermissionDenied("log in first")
+        super().set_pubsub_channels(request, channels)
+
+
 def fails(request, channels):
     return request.no_such_attribute
 

@@ -66,7 +66,7 @@ LOGGING = {
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-WEBSOCKET_URL = "/ws/"
+WEBSOCKET_URL = json.loads(os.environ.get("WEBSOCKET_URL", '"/ws/"'))
 WS4REDIS_CONNECTION = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
 
 # any WS4REDIS_* setting, as JSON
