@@ -33,6 +33,8 @@ from tests.recipes.servers import (
     Haproxy,
     Instance,
     Machine,
+    ManualApacheUWSGI,
+    ManualEmperor,
     ManualUWSGI,
     Nginx,
     PatchedManualUWSGI,
@@ -69,9 +71,12 @@ RECIPES = {
     "haproxy": Recipe(Haproxy, "haproxy.cfg"),
     "emperor": Recipe(None),
     "uWSGI alone": Recipe(None),
+    "the manual's emperor": Recipe(None),
     "the manual's uWSGI": Recipe(None),
     "the manual's uWSGI, patched": Recipe(None),
 }
+#: those that are warned: of http, late patching, a small buffer
+WARNED = {name for name in RECIPES if name.startswith("the manual's ")} - {"the manual's nginx"}
 every_recipe = pytest.mark.parametrize("name", RECIPES)
 
 
@@ -181,6 +186,7 @@ class Deployment:
         self.pair = self.machine()
         self.start_pair()
         self.start_emperor()
+        self.start_manual_emperor()
         self.add("uWSGI alone", self.instance(self.machine(), "alone"))
         self.add("the manual's uWSGI", stack.enter_context(ManualUWSGI("", **settings)))
         self.add("the manual's uWSGI, patched", stack.enter_context(PatchedManualUWSGI("", **settings)))
@@ -196,12 +202,20 @@ class Deployment:
                         self.running[name] = Running(recipe, address, address, websockets)
         if elsewhere := self.running.get("the manual's Apache"):
             # it passes websockets on and nothing else
-            self.running["the manual's Apache"] = elsewhere._replace(pages=Address(pages.port))
+            backend = self.stack.enter_context(ManualApacheUWSGI(self.pair, self.settings))
+            self.running["the manual's Apache"] = elsewhere._replace(pages=Address(pages.port), backend=backend)
 
     def start_emperor(self) -> None:
         machine = self.machine()
         emperor = self.instance(machine, "emperor")
-        self.add("emperor", emperor, Vassal(emperor, machine.folder / "websocket.ini"))
+        self.add(
+            "emperor", emperor, Vassal(emperor, machine.folder / "websocket.ini", machine.folder / "websocket.uwsgi")
+        )
+
+    def start_manual_emperor(self) -> None:
+        emperor = self.stack.enter_context(ManualEmperor(self.machine(), self.settings))
+        vassal = Vassal(emperor, emperor.folder / "vassals/wsserver.ini", emperor.folder / "web.socket")
+        self.add("the manual's emperor", emperor, vassal)
 
     def machine(self) -> Machine:
         machine = Machine()
@@ -437,8 +451,7 @@ def test_the_emperor_reloads(
 def test_nothing_is_wrong_in_the_log(deployment: Deployment, visits: dict[str, Visit], name: str) -> None:
     log = deployment[name].backend.log()
     assert "Traceback" not in log
-    # the manual's are warned: http, late patching, a small buffer
-    assert ("options should be changed" in log) == (name in ("the manual's uWSGI", "the manual's uWSGI, patched"))
+    assert ("options should be changed" in log) == (name in WARNED)
 
 
 # -- the files --

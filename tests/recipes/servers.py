@@ -37,6 +37,10 @@ CHANGED = {
     "haproxy.cfg": "127.0.0.1:8001 127.0.0.1:8002 :80",
     "manual_nginx.conf": "/path/to/django.socket /path/to/web.socket",
     "manual_apache.conf": "IPADDR :80 127.0.0.1:9090",
+    "manual_apache.ini": "<app> <module> 127.0.0.1:9090",
+    "manual_emperor.ini": ":9090 /var/tmp/web.socket /var/tmp/django.socket",
+    "manual_wsserver.ini": "/path/to/your/virtualenv my_app /var/tmp/web.socket",
+    "manual_runserver.ini": "/path/to/your/virtualenv my_app /var/tmp/django.socket",
 }
 
 
@@ -52,7 +56,7 @@ class Machine:
         self.folder = Path(tempfile.mkdtemp(prefix="ws4redis-"))
         # Apache's children are another user, though of the same group
         self.folder.chmod(0o755)
-        self.ports = {name: free_port() for name in ("alone", "django", "websocket")}
+        self.ports = {name: free_port() for name in ("alone", "django", "websocket", "manual_apache", "manual_emperor")}
         self.ports["emperor"] = self.ports["alone"]
         address = {name: f"127.0.0.1:{port}" for name, port in self.ports.items()}
         self.changes = {
@@ -65,8 +69,15 @@ class Machine:
             ":8000": address["alone"],
             "/path/to/django.socket": f"{self.folder}/django.uwsgi",
             "/path/to/web.socket": f"{self.folder}/websocket.http",
-            "127.0.0.1:9090": address["websocket"],
+            "127.0.0.1:9090": address["manual_apache"],
+            ":9090": address["manual_emperor"],
+            "/var/tmp/web.socket": f"{self.folder}/web.socket",
+            "/var/tmp/django.socket": f"{self.folder}/django.socket",
+            "/path/to/your/virtualenv": sys.prefix,
             "IPADDR": "*",
+            "<app>": "tests.recipes",
+            "<module>": "tests.recipes.manual_websocket",
+            "my_app": "tests.recipes",
         }
         for name in ("django.ini", "websocket.ini", "alone.ini", "emperor.ini", "chatserver@.service"):
             (self.folder / name).write_text(self.adapted(DEPLOY / name))
@@ -125,20 +136,26 @@ class Instance(Site):
         super().stop(number)
 
 
+def accepts(path: Path) -> bool:
+    """Whether somebody listens on this socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
+
+
 class Vassal:
     """The emperor stops it when its file goes away, starts it when the file comes back, and reloads it on a touch."""
 
-    def __init__(self, emperor: Instance, ini: Path) -> None:
-        self.emperor, self.ini = emperor, ini
-        self.away, self.listening = ini.with_suffix(".away"), ini.with_suffix(".uwsgi")
+    def __init__(self, emperor: Site, ini: Path, listening: Path) -> None:
+        self.emperor, self.ini, self.listening = emperor, ini, listening
+        self.away = ini.with_suffix(".away")
 
     def stop(self) -> None:
         self.ini.rename(self.away)
-        wait_for(lambda: not self.listening.exists(), "the vassal's end")
+        wait_for(lambda: not accepts(self.listening), "the vassal's end")
 
     def start(self) -> None:
         self.away.rename(self.ini)
-        wait_for(self.listening.exists, "the vassal")
+        wait_for(lambda: accepts(self.listening), "the vassal")
 
     def reload(self) -> None:
         self.ini.touch()
@@ -159,6 +176,44 @@ class ManualUWSGI(Site):
 
 class PatchedManualUWSGI(ManualUWSGI):
     more = "--gevent-monkey-patch"
+
+
+class ManualApacheUWSGI(Site):
+    """What the manual has behind Apache."""
+
+    def __init__(self, machine: Machine, settings: dict[str, str]) -> None:
+        super().__init__("", **settings)
+        self.port = machine.ports["manual_apache"]
+        self.ini = machine.folder / "manual_apache.ini"
+        self.ini.write_text(machine.adapted(HERE / self.ini.name))
+
+    def command(self) -> list[str]:
+        return [f"{sys.prefix}/bin/uwsgi", "--ini", str(self.ini)]
+
+
+class ManualEmperor(Site):
+    """The manual's emperor and its two vassals, in the folders that it says; the wheel wants one option more."""
+
+    def __init__(self, machine: Machine, settings: dict[str, str]) -> None:
+        super().__init__("", **settings)
+        self.port = machine.ports["manual_emperor"]
+        self.folder = machine.folder
+        (self.folder / "vassals").mkdir()
+        for name, path in (("emperor", "uwsgi"), ("wsserver", "vassals/wsserver"), ("runserver", "vassals/runserver")):
+            (self.folder / f"{path}.ini").write_text(machine.adapted(HERE / f"manual_{name}.ini"))
+        for name in ("django", "websocket"):
+            shutil.copy(HERE / f"manual_{name}.py", self.folder / f"wsgi_{name}.py")
+
+    def command(self) -> list[str]:
+        uwsgi = f"{sys.prefix}/bin/uwsgi"
+        return ["sh", "-c", f"cd {self.folder} && exec {uwsgi} --ini uwsgi.ini --emperor-wrapper {uwsgi}"]
+
+    def answers(self) -> bool:
+        """The vassals, too."""
+        return super().answers() and all(accepts(self.folder / f"{name}.socket") for name in ("web", "django"))
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        super().stop(number)
 
 
 class Proxy(Server):
