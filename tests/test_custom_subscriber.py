@@ -678,8 +678,9 @@ def close_code(browser: websocket.WebSocket) -> int:
     return int.from_bytes(data[:2], "big")
 
 
-def test_redis_is_killed(site: Site, valkey: Valkey, client: redis.Redis, facility: str) -> None:
-    path = f"/ws/reading/{facility}?{ECHO}"
+@pytest.mark.parametrize("part", ["reading", "copied-keeping"])
+def test_redis_is_killed(site: Site, valkey: Valkey, client: redis.Redis, facility: str, part: str) -> None:
+    path = f"/ws/{part}/{facility}?{ECHO}"
     browsers = [site.connect(path) for _ in range(BROWSERS)]
     before = len(site.log())
     valkey.stop(signal.SIGKILL)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ws4redis.hearing import Follower, OwnMessages
 from ws4redis.lookups import Lookups
@@ -10,6 +14,8 @@ from ws4redis.loop.tally import tally
 from ws4redis.redis_store import RedisMessage
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.websocket import WebSocket
+
+logger = logging.getLogger("django.request")
 
 #: A browser's message is kept up to so many times the bytes that it has sent for it, and for all before it; its
 #: handshake counts with less than the shortest has. Text is seldom compressed to less than a tenth.
@@ -81,4 +87,8 @@ class ChannelView:
         self._subscriber.publish_message(payload)
 
     def on_close(self) -> None:
-        self._subscriber.release()
+        try:
+            self._subscriber.release()
+        except (RedisConnectionError, RedisTimeoutError) as error:
+            # what it would give back, the loss of Redis has ended
+            logger.info("a subscriber's release() could not reach Redis: %s", error)
