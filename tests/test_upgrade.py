@@ -290,6 +290,14 @@ def test_a_websocket_url_without_a_slash(
     assert "WEBSOCKET_URL is '/ws', without a slash at both ends" in site.log()
 
 
+def test_a_websocket_url_without_the_first_slash(redis_server: Valkey, database: Path) -> None:
+    """Which no path lacks; under uWSGI the site's own wsgi.py compares."""
+    with RunServer(redis_server.url, DATABASE=str(database), WEBSOCKET_URL='"ws/"') as site:
+        browser = site.connect("/ws/foobar?subscribe-broadcast")
+        assert redis_server.client().publish("broadcast:/foobar", "hi") == 1
+        assert browser.recv() == "hi"
+
+
 UNIMPORTABLE = [
     ("WS4REDIS_ALLOWED_CHANNELS", "tests.site.hooks.not_there"),
     ("WS4REDIS_ALLOWED_CHANNELS", "no.such.module"),
