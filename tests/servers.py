@@ -80,11 +80,25 @@ class Server:
             return
         self.process.send_signal(number)
         try:
-            self.process.wait(20)
+            self._wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         self.process = None
+
+    def _wait(self, seconds: float) -> None:
+        """uWSGI's master looks once a second whether its workers have ended, and whenever something wakes it."""
+        assert self.process is not None
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self.process.wait(0.05)
+                return
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > end:
+                    raise
+            for number in (signal.SIGSTOP, signal.SIGCONT):  # which change nothing
+                self.process.send_signal(number)
 
     def __enter__(self) -> Any:
         try:
