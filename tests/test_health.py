@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -93,6 +95,22 @@ OTHERS = [
 def test_other_requests(site: Site, method: str, path: str, status: int) -> None:
     wait_for(lambda: ask(site)[0] == 200, "it is healthy")
     assert ask(site, path, method)[0] == status
+
+
+# status, and the type of what GET would get
+HEADS = [("/ws/health/loop", "200", "application/json"), ("/ws/health", "400", "text/plain")]
+
+
+@pytest.mark.parametrize(("path", "status", "content_type"), HEADS)
+def test_head_has_no_body(site: Site, path: str, status: str, content_type: str) -> None:
+    wait_for(lambda: ask(site)[0] == 200, "it is healthy")
+    with socket.create_connection(("127.0.0.1", site.port), timeout=20) as client:
+        client.sendall(f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = b"".join(iter(lambda: client.recv(4096), b"")).decode().partition("\r\n\r\n")
+    assert head.split()[1] == status
+    assert f"\r\nContent-Type: {content_type}" in head
+    assert int(re.search(r"\r\nContent-Length: (\d+)", head)[1]) > 0
+    assert body == ""
 
 
 def test_the_path_is_a_facility_like_others(site: Site, valkey: Valkey) -> None:

@@ -21,6 +21,9 @@ GOOD: dict[str, Any] = {
 VERDICTS: list[tuple[dict[str, Any], dict[str, bool], str, str]] = [
     ({}, {}, "", ""),
     ({"gevent": None}, {}, "gevent = 100", ""),
+    ({"gevent": None, "loop": b"gevent", "async": b"10"}, {}, "write gevent = 10 in place of loop and async", ""),
+    ({"gevent": None, "loop": b"gevent"}, {}, "write gevent = 100 in place of loop and async", ""),
+    ({"gevent": None, "loop": b"asyncio", "async": b"10"}, {}, "'gevent' is missing: add gevent = 100", ""),
     ({"https-socket": b":443,a,b"}, {}, "'https-socket'", ""),
     ({"http11-socket": b":80"}, {}, "'http11-socket'", ""),
     ({"fastcgi-socket": b":80"}, {}, "'fastcgi-socket'", ""),
@@ -77,12 +80,26 @@ def test_a_good_set_of_options_is_quiet(redis_server: Valkey) -> None:
         assert "worker 1 has room for" in site.log()
 
 
-def test_without_gevent(redis_server: Valkey) -> None:
-    with UWSGI(redis_server.url, {"gevent": None, "gevent-early-monkey-patch": False}) as site:
+# options in place of gevent, what the log says
+NO_GEVENT: list[tuple[dict[str, Any], str]] = [
+    ({}, "add gevent = 100"),
+    ({"loop": "gevent", "async": 10}, "write gevent = 10 in place of loop and async"),
+    ({"loop": "gevent", "async": 10, "enable-threads": True}, "write gevent = 10 in place of loop and async"),
+    (
+        {"loop": "gevent", "async": 10, "gevent-early-monkey-patch": True},
+        "write gevent = 10 in place of loop and async",
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), NO_GEVENT)
+def test_without_gevent(redis_server: Valkey, options: dict[str, Any], words: str) -> None:
+    with UWSGI(redis_server.url, {"gevent": None, "gevent-early-monkey-patch": False, **options}) as site:
         with pytest.raises(WebSocketBadStatusException) as refused:
             site.connect()
         assert refused.value.status_code == 503
-        assert "add gevent = 100" in site.log()
+        assert words in site.log()
+        assert "add gevent = 100" not in site.log() or not options
 
 
 def test_wrong_settings_are_told_at_start(redis_server: Valkey) -> None:

@@ -40,7 +40,10 @@ def judge(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) 
     """
     errors = [f"'{name}': {advice}" for name, advice in _IMPOSSIBLE.items() if name in options]
     warnings = []
-    if "gevent" not in options:
+    if "gevent" not in options and _text(options.get("loop")) == "gevent":
+        cores = _number(options.get("async")) or 100
+        errors.append(f"'loop' starts gevent without threads: write gevent = {cores} in place of loop and async")
+    elif "gevent" not in options:
         errors.append("'gevent' is missing: add gevent = 100")
     if "http" in options and "http-websockets" not in options:
         errors.append("'http' is deaf to websockets: use http-socket instead")
@@ -55,6 +58,10 @@ def judge(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) 
     if "max-requests" in options:
         warnings.append("'max-requests' counts upgrades, and its end sends all browsers away: use max-worker-lifetime")
     return Verdict(errors, warnings)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _number(value: Any) -> int:

@@ -140,7 +140,7 @@ class WebsocketWSGIServer:
             view = self._admit_in_thread(request)
         except InvalidHandshake as error:
             if _asks_for_health(environ):
-                return self._tell_health(start_response)
+                return self._tell_health(environ, start_response)
             return self._refuse(error, environ, start_response)
         except Exception as error:
             return self._refuse(error, environ, start_response)
@@ -255,7 +255,7 @@ class WebsocketWSGIServer:
         log_channels(request, subscriber)
         return view
 
-    def _tell_health(self, start_response: StartResponse) -> Iterable[bytes]:
+    def _tell_health(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         healthy, figures = self.process.health()
         body = f"{json.dumps(figures, indent=1)}\n".encode()
         headers = [
@@ -264,7 +264,7 @@ class WebsocketWSGIServer:
             ("Cache-Control", "no-store"),
         ]
         start_response("200 OK" if healthy else "503 Service Unavailable", headers)
-        return [body]
+        return _unless_head(environ, body)
 
     def _refuse(self, error: Exception, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         refusal = refusal_for(error)
@@ -285,7 +285,7 @@ class WebsocketWSGIServer:
                 *(header for header in refusal.headers if self.may_send(header[0])),
             ],
         )
-        return [body]
+        return _unless_head(environ, body)
 
     def may_send(self, name: str) -> bool:
         """Whether the WSGI server lets an application send this header."""
@@ -325,6 +325,11 @@ def _check_url(environ: Environ, path: str) -> None:
     # uWSGI goes on without what is too long for its buffer-size
     if "QUERY_STRING" not in environ and environ.get("REQUEST_URI", "").partition("?")[2]:
         raise UpgradeRefused(414, "The query does not fit into uWSGI's buffer-size.")
+
+
+def _unless_head(environ: Environ, body: bytes) -> Iterable[bytes]:
+    """The body of an answer, of which HEAD gets the headers only; uWSGI would send it."""
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def _asks_for_health(environ: Environ) -> bool:
