@@ -27,7 +27,7 @@ import unittest
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -225,18 +225,14 @@ class TutorialRedis(Server):
     """``redis.sh``, on a free port."""
 
     def command(self) -> list[str]:
-        return shlex.split((SAMPLES / "tutorial/redis.sh").read_text().replace("6379", str(self.port)))
+        line = (SAMPLES / "tutorial/redis.sh").read_text().replace("6379", str(self.port))
+        return ["sh", "-c", f"exec {line}"]
 
     def environment(self) -> dict[str, str]:
         return typed_in_venv()
 
     def client(self) -> redis.Redis:
         return redis.Redis(port=self.port)
-
-    def stop(self, *_: object) -> None:
-        if self.process is not None:
-            self.client().shutdown(nosave=True)
-            self.process.wait(20)
 
 
 class TutorialSite(UWSGI):
@@ -364,6 +360,19 @@ def test_the_tutorials_view_publishes(tutorial: TutorialSite) -> None:
     assert browser.recv() == "first"
     newcomer = tutorial.connect("/ws/news?subscribe-broadcast")
     assert newcomer.recv() == "first"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_who_ends_the_tutorials_redis_leaves_nothing_behind(number: int) -> None:
+    with TutorialRedis() as server:
+        wait_for(lambda: server.client().ping(), "Redis")
+        server.stop(number)
+        try:
+            with pytest.raises(redis.ConnectionError):
+                server.client().ping()
+        finally:
+            with suppress(redis.ConnectionError):
+                server.client().shutdown(nosave=True)
 
 
 @runs("tutorial/shell.sh")
