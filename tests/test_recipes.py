@@ -32,6 +32,7 @@ from tests.recipes.servers import (
     Apache,
     Haproxy,
     Instance,
+    LimitedNginx,
     Machine,
     ManualApacheUWSGI,
     ManualEmperor,
@@ -98,13 +99,14 @@ class Address(NamedTuple):
 
     port: int
     tls: bool = False
+    client: str = CLIENT
 
     @property
     def origin(self) -> str:
         return f"{'https' if self.tls else 'http'}://{HOST}"
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(CLIENT, 0))
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30, source_address=(self.client, 0))
 
     def ask(self, path: str, cookies: str = "", forged: dict[str, str] | None = None, **form: str) -> Answer:
         """A page, or with a form its POST.
@@ -373,6 +375,32 @@ def test_tls(deployment: Deployment, to_john: ToJohn, certificate: str, kind: ty
             assert f"wss://{HOST}/ws/" in address.ask("/chat/", forged={"X-Forwarded-Proto": "http"}).text
             with address.open_again(facility("tls", name), address.log_in()) as websocket:
                 to_john.arrives(websocket, facility("tls", name))
+
+
+@pytest.mark.parametrize("kind", [LimitedNginx, Haproxy])
+def test_one_address_has_so_many_websockets(
+    deployment: Deployment, visits: dict[str, Visit], kind: type[Proxy]
+) -> None:
+    if program(kind.program) is None:
+        pytest.skip(f"{kind.program} is not installed")
+    with ExitStack() as stack:
+        if kind is LimitedNginx:
+            port = stack.enter_context(kind(deployment.pair)).ports["nginx.conf"]
+        else:
+            port = deployment["haproxy"].websockets.port
+        one, other = (Address(port, client=client) for client in ("127.0.0.3", "127.0.0.4"))
+
+        def refused(address: Address) -> int | None:
+            try:
+                stack.enter_context(address.open("limited", next(iter(visits.values())).cookies))
+            except InvalidStatus as error:
+                return error.response.status_code
+            return None
+
+        assert [refused(one) for _ in range(50)] == [None] * 50
+        assert refused(one) == 429
+        assert one.ask("/chat/").status == 200, "pages are not counted"
+        assert refused(other) is None
 
 
 @every_recipe

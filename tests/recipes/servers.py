@@ -32,6 +32,7 @@ CHANGED = {
     "emperor.ini": "/srv/chatserver/venv /run/chatserver :8000",
     "chatserver@.service": "/srv/chatserver/venv /srv/chatserver/deploy",
     "nginx.conf": "/run/chatserver :80",
+    "nginx-limits.conf": "",
     "nginx-uwsgi.conf": "/run/chatserver :80",
     "apache.conf": "/run/chatserver :80",
     "haproxy.cfg": "127.0.0.1:8001 127.0.0.1:8002 :80",
@@ -224,12 +225,14 @@ class Proxy(Server):
     """
 
     program: str
+    #: tells those of one program and one machine apart
+    label = ""
     sites: tuple[Path, ...]
 
     def __init__(self, machine: Machine, certificate: str | None = None) -> None:
         super().__init__()
         self.certificate = certificate
-        self.folder = machine.folder / f"{self.program}{'-tls' if certificate else ''}"
+        self.folder = machine.folder / f"{self.program}{self.label}{'-tls' if certificate else ''}"
         (self.folder / "sites").mkdir(parents=True)
         #: by the name of the site's file
         self.ports = {path.name: free_port() for path in self.sites}
@@ -259,6 +262,11 @@ class Nginx(Proxy):
     def command(self) -> list[str]:
         shutil.copy(HERE / "nginx.conf", self.folder)
         return [str(program("nginx")), "-p", str(self.folder), "-c", "nginx.conf", "-e", "stderr"]
+
+
+class LimitedNginx(Nginx):
+    label = "limited"
+    sites = (DEPLOY / "nginx.conf", DEPLOY / "nginx-limits.conf")
 
 
 class Apache(Proxy):
