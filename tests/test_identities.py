@@ -397,6 +397,21 @@ def test_a_ban_while_redis_is_away(lossy: Lossy, facility: str) -> None:
     assert john.recv() == "for john"
 
 
+def test_a_connection_that_breaks_takes_nobody_out_of_a_group(lossy: Lossy, facility: str) -> None:
+    """Nobody has told of mary's groups, so they are looked up; but nothing says that they are others."""
+    mary, redis = lossy.connect("mary", facility), lossy.valkey.client()
+    lossy.tell("john", [])
+    members = RedisPublisher(facility=facility, groups=["chatusers"])
+    members.publish_message("one")
+    assert mary.recv() == "one"
+    redis.client_kill_filter(_type="pubsub")
+    wait_for(lambda: redis.get("ws4redis:memberof:mary"), "mary has been looked up")
+    wait_for(lambda: members.publish_message("two", expire=0), "the group is subscribed")
+    assert mary.recv() == "two", "one does not come again"
+    lossy.tell("mary", [])
+    wait_for(lambda: lossy.heard(facility) == [f"user:mary:{facility}"], "mary follows")
+
+
 def test_many_websockets_of_a_user_are_one_lookup(lossy: Lossy, facility: str) -> None:
     cookie = f"sessionid={log_in(lossy.site, 'john')}"
     browsers = [lossy.site.connect(f"/ws/{facility}?subscribe-group", cookie=cookie) for _ in range(20)]

@@ -142,14 +142,20 @@ def with_kept_groups(identity: Identity, stamp: bytes | None, update: bytes | No
     if identity.row is None:
         return with_newer_groups(identity, update)
     now, known = _parsed(stamp), _parsed(identity.groups_at)
+    if now is not None and known == now:
+        return identity
     if now is None or (known is not None and known.epoch == now.epoch and known.number > now.number):
         return None
-    if known == now:
-        return identity
     told = _read(identity, update)
     if told is None or told.at.epoch != now.epoch:
         return None
     return with_newer_groups(identity, update)
+
+
+def is_of_the_epoch(identity: Identity, stamp: bytes | None) -> bool:
+    """Whether Redis has lost nothing since these were the identity's groups, unless it was this user's key alone."""
+    now, known = _parsed(stamp), _parsed(identity.groups_at)
+    return now is not None and known is not None and known.epoch == now.epoch and known.number <= now.number
 
 
 def current_identity(request: HttpRequest | None, redis: Redis | None = None) -> Identity:

@@ -55,8 +55,8 @@ class Lookups:
         self._waiting[identity.username] = identity
         self._waiting.move_to_end(identity.username)
         if not self._working:
-            self._working = True
             self._runtime.spawn(self._work)
+            self._working = True
 
     # inside
 
@@ -64,8 +64,9 @@ class Lookups:
         try:
             while (identity := self._next()) is not None:
                 self._look_up(identity)
-        finally:
+        except BaseException:
             self._working = False
+            raise
 
     def _next(self) -> Identity | None:
         with self._runtime.lock:
@@ -78,10 +79,10 @@ class Lookups:
         try:
             self._runtime.run_in_thread(self._ask_database, identity)
         except Exception as error:
-            self._complain(identity, error)
             with self._runtime.lock:
                 self._waiting.setdefault(identity.username, identity)
                 self._waiting.move_to_end(identity.username, last=False)
+            self._complain(identity, error)
             self._runtime.sleep(_PAUSE_SECONDS)
         else:
             self._failing = False

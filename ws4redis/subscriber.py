@@ -13,7 +13,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis import redis_client
 from ws4redis.channels import Identity, Standing, facility_of, groups_channel, groups_keys, identity_of
-from ws4redis.groups import current_identity, with_kept_groups, with_newer_groups
+from ws4redis.groups import current_identity, is_of_the_epoch, with_kept_groups, with_newer_groups
 from ws4redis.hearing import Follower, OwnMessages, Said, Subscriptions, check_number
 from ws4redis.historic import historic_names, imported
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
@@ -44,6 +44,7 @@ class RedisSubscriber(RedisStore):
     #: set by the loop where the browser shall not get its own messages back
     _own_messages: OwnMessages | None = None
     _standing: Standing | None = None
+    _groups_were_known = False
 
     def __init__(self, connection: Redis) -> None:
         super().__init__(connection)
@@ -184,15 +185,24 @@ class RedisSubscriber(RedisStore):
         return self._standing.identity if self._standing is not None else Identity()
 
     def settle_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
-        """Be in the groups that Redis has kept; False where only the database knows them: be in none till an update."""
+        """Be in the groups that Redis has kept; False where only the database knows them.
+
+        Then the user is in none until an update tells. Whoever has heard all updates until now, and may have missed
+        one but for no loss of Redis' data, stays where they are.
+        """
         identity = with_kept_groups(self._identity, stamp, update)
-        self._change_identity(identity or self._identity._replace(groups=(), groups_at=""))
+        if identity is None and not (self._groups_were_known and is_of_the_epoch(self._identity, stamp)):
+            self._change_identity(self._identity._replace(groups=(), groups_at=""))
+        elif identity is not None:
+            self._groups_were_known = True
+            self._change_identity(identity)
         return identity is not None
 
     def regroup(self, update: bytes | None) -> bool:
         """Follow a change of the user's groups; whether it is known in which they are."""
         self._change_identity(with_newer_groups(self._identity, update))
-        return bool(self._identity.groups_at)
+        self._groups_were_known = bool(self._identity.groups_at)
+        return self._groups_were_known
 
     # inside
 
