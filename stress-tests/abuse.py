@@ -645,6 +645,12 @@ def b6(package: Path, size: Size) -> list[Figure]:
     """One client forges X-Forwarded-For behind the shipped Apache, where an address may have 5 websockets."""
     if program("apache2") is None:
         return [Figure("apache2 is not installed", 0)]
+
+    class ShippedApache(Apache):
+        """With the recipe that came with the package."""
+
+        sites = (package / "examples" / "deploy" / "apache.conf",)
+
     settings = {
         **environment(package),
         "WS4REDIS_TRUSTED_PROXIES": '["unix"]',
@@ -655,7 +661,7 @@ def b6(package: Path, size: Size) -> list[Figure]:
         stack.callback(machine.remove)
         settings["REDIS_URL"] = valkey.url
         stack.enter_context(running(Instance(machine, "websocket", settings)))
-        apache = stack.enter_context(running(Apache(machine)))
+        apache = stack.enter_context(running(ShippedApache(machine)))
         attacker = stack.enter_context(Attacker(apache.port, "chat.example.com"))
         refused = 0
         for last in range(15):
