@@ -51,6 +51,10 @@ LONGEST_FIRST = (
 )
 
 
+#: of these, tests that use no server of the module's may run beside each other
+SPLIT = {"test_connections", "test_outage", "test_redis_trouble", "test_reload", "test_soak", "test_stress"}
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """pytest-xdist is not to begin with the files that have most tests."""
     config.option.loadscopereorder = False
@@ -59,9 +63,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A module's tests share its servers, so one worker runs them all."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
     place = {name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+
+
+def _group(item: pytest.Item) -> str:
+    stem = item.path.stem
+    if stem in SPLIT and isinstance(item, pytest.Function):
+        used = [definitions[-1] for definitions in item._fixtureinfo.name2fixturedefs.values()]
+        if not any(each.scope == "module" and each.argname != "door" for each in used):
+            return f"{stem}.{item.originalname}"
+    return stem
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
