@@ -122,7 +122,7 @@ def test_open_websockets_follow_a_change_of_groups(
 ) -> None:
     redis, john = redis_server.client(), f"sessionid={log_in(site, 'john')}"
     browser = site.connect(f"/ws/{facility}?subscribe-group&publish-group&echo", cookie=john)
-    redis.set(f"group:new:{facility}", "kept")
+    redis.set(f"group:new:{facility}", "kept", ex=60)
     assert groups_of_john(["new", "newer"]) == 1
     assert browser.recv() == "kept"
     wait_for(lambda: redis.publish(f"group:chatusers:{facility}", "lost") == 0, "nobody listens, after a moment")
