@@ -342,6 +342,57 @@ def test_a_callback_that_fails_is_no_end(
     assert any(each.exc_info for each in caplog.records), "the log says why"
 
 
+@pytest.mark.parametrize("error", [MemoryError, OSError])
+def test_no_answer_reaches_another_question(listen: Callable[..., Listener], client: redis.Redis, error: Any) -> None:
+    """What could not be sent is asked anew, and so is all that was asked before."""
+    client.mset({"a": "1", "b": "2", "c": "3"})
+    listener = listen(b"a")
+
+    def fail(command: Any) -> None:
+        raise error
+
+    with listener.runtime.lock:
+        listener.fetch(b"a")
+        listener.pubsub._subscription.send = fail  # type: ignore[union-attr, method-assign]
+        listener.fetch(b"b")
+    listener.fetch(b"c")
+    listener.expect(("fetched", b"1"), ("fetched", b"2"), ("fetched", b"3"))
+    client.publish("a", "hi")
+    listener.expect((b"a", b"hi"))
+
+
+@pytest.mark.parametrize("step", ["spawn", "_complain", "_new_subscription"])
+def test_what_connects_is_started_again(
+    listen: Callable[..., Listener],
+    client: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    listener = listen(b"a")
+    owner = listener.runtime if step == "spawn" else listener.pubsub
+    works = getattr(owner, step)
+
+    def fail(*args: Any) -> Any:
+        monkeypatch.setattr(owner, step, works)
+        raise MemoryError
+
+    with listener.runtime.lock:
+        monkeypatch.setattr(owner, step, fail)
+        listener.pubsub.give_up()
+
+    def a_second_goes_by() -> bool:
+        listener.runtime.ticks += 1
+        listener.pubsub.tick()
+        return listener.restorations == 2
+
+    wait_for(a_second_goes_by, "it is back")
+    client.publish("a", "hi")
+    listener.expect((b"a", b"hi"))
+    assert "nobody connects to Redis any more" in caplog.text
+    listener.runtime.errors.clear()
+
+
 def push(*words: Any) -> Any:
     return hiredis.PushNotification(words)
 

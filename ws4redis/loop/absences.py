@@ -70,6 +70,7 @@ class Absences:
             self._end(absence)
 
     def _end(self, absence: Absence) -> list[bytes]:
+        empty = self._hub.leave(absence, [absence.channel])
         absence.lasts = False
         del self._absences[absence.channel]
-        return self._hub.leave(absence, [absence.channel])
+        return empty

@@ -143,13 +143,19 @@ class PubSub:
 
     def subscribe(self, channels: Sequence[bytes]) -> None:
         if channels:
-            self._send(("SUBSCRIBE", *channels))
+            try:
+                self._send(("SUBSCRIBE", *channels))
+            except Exception as error:
+                self._lost(self._subscription, error)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
         if channels:
-            if self._subscription is not None:
-                self._leaving.update(channels)
-            self._send(("UNSUBSCRIBE", *channels))
+            try:
+                if self._subscription is not None:
+                    self._leaving.update(channels)
+                self._send(("UNSUBSCRIBE", *channels))
+            except Exception as error:
+                self._lost(self._subscription, error)
 
     def fetch(self, channels: Sequence[bytes], callback: Callable[[list[bytes | None]], None]) -> Question:
         """Read the channels' last messages, at a known point between the publications.
@@ -177,20 +183,18 @@ class PubSub:
     def _put(self, question: Question) -> Question:
         if self._subscription is None:
             self._unsent[question] = None
-        else:
-            self._questions.append(question)
+            return question
+        self._questions.append(question)
+        try:
             self._send(question.command)
+        except Exception as error:
+            # it was not asked, so it would get the answer to the next one
+            self._lost(self._subscription, error)
         return question
 
     def _send(self, command: Command) -> None:
-        subscription = self._subscription
-        if subscription is None:  # _begin() asks for everything
-            return
-        try:
-            subscription.send(command)
-        except Exception as error:
-            # else the next answer would be taken for this one's
-            self._lost(subscription, error)
+        if self._subscription is not None:  # else _begin() asks for everything
+            self._subscription.send(command)
 
     def _connect(self) -> None:
         """Until it succeeds; may wait."""
