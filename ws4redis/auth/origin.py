@@ -87,9 +87,10 @@ def check_origin(request: HttpRequest, hooked: bool) -> None:
     page = _page(parts) if parts is not None else None
     if parts is not None and page is not None and (_is_own(page, own) or _is_allowed(parts, page)):
         return
+    answered = str(own) if own.name else _host(request)
     raise UpgradeRefused(
         403,
-        f"The page's origin {_shown(origin)} is not this site ({_shown(str(own))}). {_advice(page, own)}"
+        f"The page's origin {_shown(origin)} is not this site ({_shown(answered)}). {_advice(page, own)}"
         "If it is a page of yours elsewhere, name it in WS4REDIS_ALLOWED_ORIGINS or CSRF_TRUSTED_ORIGINS.",
     )
 
@@ -128,12 +129,16 @@ def _page(parts: SplitResult) -> Place | None:
 
 def _own_place(request: HttpRequest) -> Place:
     """Where the request was sent to, as far as the proxies tell; without a name where Host is none."""
-    meta, scheme = request.META, "https" if request.is_secure() else "http"
-    forwarded = meta.get("HTTP_X_FORWARDED_HOST") if django_settings.USE_X_FORWARDED_HOST else None
-    name, port = split_domain_port(str(forwarded or meta.get("HTTP_HOST", "")))
+    scheme = "https" if request.is_secure() else "http"
+    name, port = split_domain_port(_host(request))
     if not port and django_settings.USE_X_FORWARDED_PORT:
-        port = str(meta.get("HTTP_X_FORWARDED_PORT", ""))
+        port = str(request.META.get("HTTP_X_FORWARDED_PORT", ""))
     return Place(scheme, name, port or _DEFAULT_PORTS[scheme])
+
+
+def _host(request: HttpRequest) -> str:
+    forwarded = request.META.get("HTTP_X_FORWARDED_HOST") if django_settings.USE_X_FORWARDED_HOST else None
+    return str(forwarded or request.META.get("HTTP_HOST", ""))
 
 
 def _is_own(page: Place, own: Place) -> bool:
