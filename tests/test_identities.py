@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,7 +186,8 @@ def test_who_was_expelled_hears_nothing_more(
     leaks = 0
     for number in range(TRIES):
         groups_of_john(["chatusers"])
-        redis.publish(f"group:chatusers:{facility}", f"hello {number}")
+        hello = partial(redis.publish, f"group:chatusers:{facility}", f"hello {number}")
+        wait_for(lambda hello=hello: hello() == 1, "the group is heard again")
         while browser.recv() != f"hello {number}":
             pass
         with redis.pipeline(transaction=False) as pipeline:
