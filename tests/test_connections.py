@@ -87,7 +87,7 @@ def test_tls_under_load(door: type[Site], secured: Secured, database: Path) -> N
     with site_with(door, database, CONNECTIONS["rediss://"](secured)) as site:
         steady = site.connect("/ws/steady?subscribe-broadcast")
         for number in range(300):
-            client.publish("broadcast:steady", f"{number} " + "x" * 20_000)
+            client.publish("broadcast:steady", f"{number} " + "x" * 10_000)
             if number % 10 == 0:
                 site.connect(f"/ws/{number}?subscribe-broadcast").close()
         assert [steady.recv().split()[0] for _ in range(300)] == [str(number) for number in range(300)]

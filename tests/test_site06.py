@@ -439,7 +439,7 @@ def test_tokens(serve: Callable[[str], Site06], store: redis.Redis) -> None:
 def test_a_client_made_elsewhere(serve: Callable[[str], Site06], store: redis.Redis) -> None:
     """Given to the server, it is the only way to Redis: the settings lead nowhere."""
     site = serve("uwsgi with a client")
-    store.set("site06:broadcast:foobar", "kept")
+    store.set("site06:broadcast:foobar", "kept", ex=60)
     browser = site.connect(f"/ws/foobar?{ECHO}")
     assert receive(browser) == "kept"
     browser.send("hi")
