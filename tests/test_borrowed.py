@@ -75,8 +75,8 @@ def defined(tree: ast.AST) -> set[str]:
     return names
 
 
-#: and what Python itself has for named tuples, and calls by these names where types are checked
-OUR_OWN = set().union(*map(defined, SOURCES.values())) | {"_replace", "_Compress", "_Decompress"}
+#: and what Python itself has for named tuples, and calls by these names where types are checked; what Django documents
+OUR_OWN = set().union(*map(defined, SOURCES.values())) | {"_replace", "_Compress", "_Decompress", "_default_manager"}
 
 
 def test_whoever_uses_one_says_so() -> None:

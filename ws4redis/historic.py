@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import sys
 import textwrap
 import traceback
 import warnings
@@ -61,8 +60,8 @@ class _Nothing:
 
 def callers_level() -> int:
     """The ``stacklevel`` of the code outside this package that has led to a warning."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ws4redis."):
+    level, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("ws4redis."):
         level, frame = level + 1, frame.f_back
     return level
 
