@@ -64,11 +64,10 @@ class Size(NamedTuple):
     readers: int = 200
     reader_seconds: float = 45
     seconds: float = 10
-    quiet: int = 60
 
 
 FULL = Size()
-QUICK = Size(publishers=10, tiny=10, readers=5, reader_seconds=2, seconds=1, quiet=5)
+QUICK = Size(publishers=10, tiny=10, readers=5, reader_seconds=2, seconds=1)
 
 
 class Figure(NamedTuple):
@@ -341,8 +340,9 @@ def so_often(times: int) -> Callable[[int], bool]:
 
 
 def quiet_waits(ask: Callable[[], bool], size: Size) -> Waits:
+    """For as long as the attack, for the worst of many is worse than the worst of few."""
     waits(ask, so_often(3))  # the first ones import and connect
-    return waits(ask, so_often(size.quiet))
+    return waits(ask, for_seconds(size.seconds))
 
 
 def for_seconds(seconds: float) -> Callable[[int], bool]:

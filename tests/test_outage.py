@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import websocket
@@ -16,6 +17,7 @@ from tests.browsers import counts, handshake
 from tests.servers import UWSGI, Site, Valkey, wait_for
 from ws4redis import settings
 from ws4redis.exceptions import RedisUnavailable
+from ws4redis.loop.process import LoopProcess
 from ws4redis.publisher import RedisPublisher
 
 
@@ -138,6 +140,24 @@ def test_newcomers_are_refused_at_once_while_redis_is_away(site: Site, valkey: V
     # a hanging one may be back before its loss is noticed
     assert site.log().count("Redis is away") <= 1
     assert not any("WARNING" in line and "refused" in line for line in site.log().split("\n")), "it is told once"
+
+
+# ticks without a word of Redis, bytes that it has not taken, whether newcomers are refused at once
+SILENCES = [
+    (0, 0, False),
+    (6, 0, False),
+    (7, 0, True),
+    (1, 2 << 20, False),
+    (2, 1 << 20, False),
+    (2, 2 << 20, True),
+]
+
+
+@pytest.mark.parametrize(("silent", "unsent", "away"), SILENCES)
+def test_what_redis_does_not_take_is_bounded(silent: int, unsent: int, away: bool) -> None:
+    """``stress-tests/abuse.py`` has newcomers by the thousand; all that they ask for waits in the memory."""
+    process = SimpleNamespace(patience=5, pubsub=SimpleNamespace(silent=silent, unsent=unsent))
+    assert LoopProcess.redis_is_away.fget(process) == away
 
 
 def test_nothing_is_looked_up_while_redis_is_away(door: type[Site], valkey: Valkey, database: Path) -> None:

@@ -37,6 +37,9 @@ _PAUSE_EVERY = 256
 
 _TICK_SECONDS = 1.0
 
+#: bytes that may wait for a Redis that says nothing before newcomers are refused at once
+_MOST_UNSENT = 1 << 20
+
 #: bytes that are compressed in a tick: some tenth of it
 _COMPRESSED_PER_TICK = 8 << 20
 
@@ -92,8 +95,9 @@ class LoopProcess:
 
     @property
     def redis_is_away(self) -> bool:
-        # one more, for the canary of this tick is on its way
-        return self.pubsub.silent > self.patience + 1
+        silent = self.pubsub.silent
+        # one more, for the canary of this tick is on its way; or what it does not take would fill the memory meanwhile
+        return silent > self.patience + 1 or (silent > 1 and self.pubsub.unsent > _MOST_UNSENT)
 
     def check_redis(self) -> None:
         """Let no newcomer wait where all others have waited in vain.

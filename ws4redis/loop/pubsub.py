@@ -139,6 +139,11 @@ class PubSub:
         """For how many ticks Redis has said nothing; at most one while it is there, for the canary is heard."""
         return self._runtime.ticks - self._heard
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that Redis has not taken."""
+        return self._subscription.unsent if self._subscription is not None else 0
+
     # called by the connections, under the lock; none of these waits
 
     def subscribe(self, channels: Sequence[bytes]) -> None:

@@ -95,6 +95,11 @@ class Subscription:
             self._runtime.soon(self._flush)
         self._commands.append(hiredis.pack_command(tuple(command)))
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has not taken."""
+        return len(self._outbox)
+
     def give_up(self, error: Exception | None = None) -> None:
         """The end will be told, as if Redis had closed the connection."""
         unexpected = error is not None and not isinstance(error, OSError)
