@@ -134,10 +134,11 @@ class WebsocketWSGIServer:
             handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
             _check_url(environ, request.path_info)
             subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
-            check_origin(request, hooked=not self._is_stock())
+            is_stock = self._is_stock()
+            check_origin(request, hooked=not is_stock)
             self.process.check_redis()
             compression = _compression(handshake)
-            view = self._admit_in_thread(request)
+            view = self._admit_in_thread(request, is_stock)
         except InvalidHandshake as error:
             if _asks_for_health(environ):
                 return self._tell_health(environ, start_response)
@@ -208,14 +209,11 @@ class WebsocketWSGIServer:
         # the WSGI server may use its dictionary again, for another visitor
         return WSGIRequest({**environ, "wsgi.input": BytesIO()})
 
-    def _admit_in_thread(self, request: HttpRequest) -> View:
-        if self._has_nothing_to_look_up(request):
+    def _admit_in_thread(self, request: HttpRequest, is_stock: bool) -> View:
+        if is_stock and django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
             # nobody else will look at this request: not even an empty session is made
             return self._make_view(request)
         return self.runtime.run_in_thread(self._admit_with_database, request)
-
-    def _has_nothing_to_look_up(self, request: HttpRequest) -> bool:
-        return django_settings.SESSION_COOKIE_NAME not in request.COOKIES and self._is_stock()
 
     def _is_stock(self) -> bool:
         """Whether no code of the site decides who may do what, wherever it was put."""
@@ -318,7 +316,8 @@ def _check_url(environ: Environ, path: str) -> None:
     if not path.startswith("/"):
         # a hook that looks at the path knows its facilities by another one
         raise UpgradeRefused(400, "The path does not begin with a slash.")
-    if len(channels.facility_of(path).encode()) > channels.MAX_FACILITY_SIZE:
+    # a character has four bytes at most
+    if 4 * len(path) > channels.MAX_FACILITY_SIZE < len(channels.facility_of(path).encode()):
         raise UpgradeRefused(
             404, f"There is no websocket here: the facility is longer than {channels.MAX_FACILITY_SIZE} bytes."
         )
