@@ -60,8 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A module's tests share its servers, so one worker runs them all."""
+    """A module's tests share its servers, so one worker runs them all; before pytest-xdist looks for the groups."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
     place = {name: number for number, name in enumerate(LONGEST_FIRST)}
