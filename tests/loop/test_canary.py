@@ -10,16 +10,21 @@ class Redis:
 
     def __init__(self, canary: Canary) -> None:
         self.canary, self.well, self.given_up = canary, True, 0
-        self.steps, self.pauses = 0, False
+        self.ticks = self.heard = 0
+        self.pauses = False
+
+    @property
+    def silent(self) -> int:
+        return self.ticks - self.heard
 
     def step(self) -> None:
         """Something else is received, or a fan-out goes on."""
-        self.steps += 1
+        self.heard = self.ticks
 
     def publish(self, channel: bytes, payload: bytes) -> None:
         assert channel == self.canary.channel
         if self.well:
-            self.steps += 1
+            self.step()
             self.canary.deliver([])
 
     def give_up(self) -> None:
@@ -58,6 +63,7 @@ def test_canary(seconds: str, healthy: bool, given_up: int) -> None:
         redis.well = second == "w"
         if second == "s":
             redis.step()
+        redis.ticks += 1
         canary.tick(redis)  # type: ignore[arg-type]
     assert (canary.healthy, redis.given_up) == (healthy, given_up)
 

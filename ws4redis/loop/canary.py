@@ -31,30 +31,23 @@ class Canary:
         self.channel = f"{prefix}ws4redis:canary:{secrets.token_hex(8)}".encode()
         #: ticks without a sign of life; None before it was heard for the first time
         self.silent: int | None = None
-        self._waiting = 0
-        #: how far the subscription was at the last tick
-        self._seen = 0
 
     @property
     def healthy(self) -> bool:
         return self.silent is not None and self.silent < _LATE
 
     def deliver(self, bundles: Sequence[Bundle]) -> None:
-        self.silent = self._waiting = 0
+        self.silent = 0
 
     def failed(self) -> None:
         """It sings again in a second."""
 
     def tick(self, pubsub: PubSub) -> None:
         """A second has gone by."""
-        if pubsub.steps != self._seen:
-            self._seen, self._waiting = pubsub.steps, 0
-            self.silent = None if self.silent is None else 0
+        silent = pubsub.silent
         if self.silent is not None:
-            self.silent += 1
-        self._waiting += 1
-        if self._waiting > _LOST:
-            self._waiting = 0
+            self.silent = silent
+        if silent and silent % (_LOST + 1) == 0:
             pubsub.give_up()
         elif not pubsub.pauses:
             self.release(pubsub)

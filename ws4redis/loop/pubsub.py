@@ -104,8 +104,6 @@ class PubSub:
         self._failures = 0
         #: channels that Redis was told to forget, and has not confirmed
         self._leaving: Counter[bytes] = Counter()
-        #: grows with whatever is received, and with each step of a fan-out
-        self.steps = 0
         #: the fan-out that is not yet at its end; nothing is read meanwhile
         self._work: Iterator[None] | None = None
         #: the tick in which Redis was tried last; None while nobody tries
@@ -300,7 +298,6 @@ class PubSub:
 
     def _go_on(self, subscription: Subscription, work: Iterator[None]) -> None:
         """Until the next pause, in which what Redis sends waits."""
-        self.steps += 1
         self._heard = self._runtime.ticks
         try:
             for _ in work:
