@@ -12,8 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ws4redis import channels, settings
-from ws4redis.historic import asks_for_none
-from ws4redis.returns import may_return_none
+from ws4redis.hook_source import asks_for_none, may_return_none
 
 #: the first words of our settings' names
 _PREFIX = "WS4REDIS_"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
-import textwrap
 import traceback
 import warnings
 from collections.abc import Callable
@@ -74,41 +72,3 @@ def advice(error: BaseException) -> str:
             if f".{name}()" in (frames[-1].line or ""):
                 return f": {name} is an attribute since Django 1.10, write it without parentheses"
     return ""
-
-
-#: what a visitor who has not logged in lacks -> how to ask for it
-_NEVER_NONE = {"user": "request.user.is_authenticated", "session": "request.session.session_key"}
-
-#: whoever looks at one of these knows such visitors
-_TELLING = {"is_authenticated", "is_anonymous", "is_active", "is_staff", "is_superuser", "pk", "id", "session_key"}
-
-
-def asks_for_none(function: Any) -> dict[str, str]:
-    """Which of ``user`` and ``session`` a function only tests for being there, and how to ask instead."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    nodes = [*ast.walk(tree)]
-    if any(isinstance(each, ast.Attribute | ast.Name) and _name(each) in _TELLING for each in nodes):
-        return {}
-    tested = {_name(operand) for node in nodes for operand in _tested(node) if isinstance(operand, ast.Attribute)}
-    return {name: better for name, better in _NEVER_NONE.items() if name in tested}
-
-
-def _name(node: ast.AST) -> str:
-    return str(getattr(node, "attr", getattr(node, "id", "")))
-
-
-def _tested(node: ast.AST) -> list[ast.expr]:
-    """What is compared with None there, or asked for its truth."""
-    match node:
-        case ast.Compare(left=left, comparators=[ast.Constant(value=None)]):
-            return [left]
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            return [operand]
-        case ast.If(test=test) | ast.IfExp(test=test):
-            return [test]
-        case ast.BoolOp(values=values):
-            return values
-    return []

@@ -1,4 +1,4 @@
-"""Whether a function may end without returning a value, as its source tells."""
+"""What the source of a site's hook tells: whether it may return None, and whether it takes visitors for None."""
 
 from __future__ import annotations
 
@@ -35,12 +35,8 @@ _NO_PLAIN_RETURN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYN
 
 
 def _definition(code: Any) -> ast.FunctionDef | ast.Lambda | None:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return None
     kind = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef
-    found = [node for node in ast.walk(tree) if isinstance(node, kind)]
+    found = [node for node in _nodes(code) if isinstance(node, kind)]
     # of several lambdas in one line nobody knows which it is
     return found[0] if len(found) == 1 or (found and kind is ast.FunctionDef) else None
 
@@ -87,3 +83,45 @@ def _is_none(value: ast.expr | None) -> bool:
         case ast.IfExp(body=body, orelse=orelse):
             return _is_none(body) or _is_none(orelse)
     return False
+
+
+#: what a visitor who has not logged in lacks -> how to ask for it
+_NEVER_NONE = {"user": "request.user.is_authenticated", "session": "request.session.session_key"}
+
+#: whoever looks at one of these knows such visitors
+_TELLING = {"is_authenticated", "is_anonymous", "is_active", "is_staff", "is_superuser", "pk", "id", "session_key"}
+
+
+def asks_for_none(function: Any) -> dict[str, str]:
+    """Which of ``user`` and ``session`` a function only tests for being there, and how to ask instead."""
+    nodes = _nodes(function)
+    if any(isinstance(each, ast.Attribute | ast.Name) and _name(each) in _TELLING for each in nodes):
+        return {}
+    tested = {_name(operand) for node in nodes for operand in _tested(node) if isinstance(operand, ast.Attribute)}
+    return {name: better for name, better in _NEVER_NONE.items() if name in tested}
+
+
+def _name(node: ast.AST) -> str:
+    return str(getattr(node, "attr", getattr(node, "id", "")))
+
+
+def _tested(node: ast.AST) -> list[ast.expr]:
+    """What is compared with None there, or asked for its truth."""
+    match node:
+        case ast.Compare(left=left, comparators=[ast.Constant(value=None)]):
+            return [left]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return [operand]
+        case ast.If(test=test) | ast.IfExp(test=test):
+            return [test]
+        case ast.BoolOp(values=values):
+            return values
+    return []
+
+
+def _nodes(function: Any) -> list[ast.AST]:
+    """All of its source; none where there is no source."""
+    try:
+        return [*ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function))))]
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return []
