@@ -153,15 +153,9 @@ def check_authorisation() -> list[CheckMessage]:
 def _everybody_may_publish() -> bool:
     """A subscriber or a request's processing of the site's own may decide, too."""
     # late, for beside the predecessor it may be that one's
-    from ws4redis.subscriber import SET_PUBSUB_CHANNELS, RedisSubscriber
+    from ws4redis.subscriber import RedisSubscriber, decides_nothing
 
-    return (
-        settings.WS4REDIS_ALLOWED_CHANNELS is None
-        and settings.WS4REDIS_PROCESS_REQUEST is None
-        and _imported("WS4REDIS_SUBSCRIBER") is RedisSubscriber
-        and RedisSubscriber.set_pubsub_channels is SET_PUBSUB_CHANNELS
-        and bool(RedisSubscriber.publish_channels)
-    )
+    return decides_nothing(_imported("WS4REDIS_SUBSCRIBER")) and bool(RedisSubscriber.publish_channels)
 
 
 def _imported(name: str) -> Any:

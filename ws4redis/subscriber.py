@@ -12,6 +12,7 @@ from redis.client import PubSub
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis import redis_client
+from ws4redis import settings as our_settings
 from ws4redis.channels import Identity, Standing, facility_of, groups_channel, groups_keys, identity_of
 from ws4redis.groups import current_identity, is_of_the_epoch, with_kept_groups, with_newer_groups
 from ws4redis.hearing import Follower, OwnMessages, Said, Subscriptions, check_number
@@ -281,7 +282,17 @@ class RedisSubscriber(RedisStore):
 
 
 #: kept aside: a site may assign another to this very class, too
-SET_PUBSUB_CHANNELS = RedisSubscriber.set_pubsub_channels
+_SET_PUBSUB_CHANNELS = RedisSubscriber.set_pubsub_channels
+
+
+def decides_nothing(subscriber: Any) -> bool:
+    """Whether neither this class nor a hook of the settings is code of the site that says who may do what."""
+    return (
+        our_settings.WS4REDIS_PROCESS_REQUEST is None
+        and our_settings.WS4REDIS_ALLOWED_CHANNELS is None
+        and subscriber is RedisSubscriber
+        and RedisSubscriber.set_pubsub_channels is _SET_PUBSUB_CHANNELS
+    )
 
 
 def _moved(names: Iterable[str], before: Standing, after: Standing, direction: str) -> list[str]:

@@ -46,7 +46,7 @@ from ws4redis.protocol.deflate import Agreement, Options, agree
 from ws4redis.protocol.handshake import HEADERS, Handshake, accept_response, read_handshake, select_subprotocol
 from ws4redis.redis_store import RedisMessage, RedisStore
 from ws4redis.refusals import refusal_for
-from ws4redis.subscriber import SET_PUBSUB_CHANNELS, RedisSubscriber, completed
+from ws4redis.subscriber import RedisSubscriber, completed, decides_nothing
 from ws4redis.views import ChannelView
 from ws4redis.websocket import WebSocket
 
@@ -218,10 +218,7 @@ class WebsocketWSGIServer:
     def _is_stock(self) -> bool:
         """Whether no code of the site decides who may do what, wherever it was put."""
         return (
-            settings.WS4REDIS_PROCESS_REQUEST is None
-            and settings.WS4REDIS_ALLOWED_CHANNELS is None
-            and self.Subscriber is RedisSubscriber
-            and RedisSubscriber.set_pubsub_channels is SET_PUBSUB_CHANNELS
+            decides_nothing(self.Subscriber)
             and getattr(self.process_request, "__func__", None) is _PROCESS_REQUEST
             and getattr(self.process_subscriptions, "__func__", None) is _PROCESS_SUBSCRIPTIONS
         )
