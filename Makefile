@@ -7,13 +7,16 @@ RUN := $(VENV)/bin
 # what fetches packages may take minutes without a word
 INSTALL := $(RUN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test breaking compliance fuzz lint docs clean
+.PHONY: demo test contract breaking compliance fuzz lint docs clean
 
 demo: $(VENV)/demo
 	@exec $(RUN)/python examples/demo.py
 
 test: $(VENV)/test $(VENV)/docs $(VENV)/wheels
 	$(RUN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+
+contract: $(VENV)/test
+	$(RUN)/python -m tests.contract
 
 breaking: $(VENV)/test
 	for kind in gevent threads; do for error in MemoryError OSError; do \

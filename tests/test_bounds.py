@@ -157,6 +157,7 @@ TOO_MUCH: dict[str, Callable[[WebSocket], None]] = {
 }
 
 
+@pytest.mark.contract("differs from 0.6: how much a browser may say")
 @pytest.mark.parametrize("send", TOO_MUCH.values(), ids=TOO_MUCH)
 def test_who_sends_too_much_is_closed_with_1008(site: Site, facility: str, send: Callable[[WebSocket], None]) -> None:
     before = tally(site, "closed with 1008")

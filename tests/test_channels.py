@@ -79,6 +79,17 @@ NAMES = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: the prefix comes first with a colon; without one there is none",
+    "3 names: the channel of the broadcast",
+    "3 names: the channel of a user, by get_username(), which may be an e-mail address",
+    "3 names: the channel of a group, by its name",
+    "3 names: the channel of a session, by its key",
+    "3 names: what is addressed may be anything that can be written, e.g. a number",
+    "3 names: a publisher's facility is taken as it is",
+    "3 names: decided: in names of users, groups and sessions a colon is %3A and a percent sign %25",
+    "differs from 0.6: `:` and `%` in names of users, groups and sessions",
+)
 @pytest.mark.parametrize(("prefix", "audience", "name", "facility", "channel"), NAMES)
 def test_names(prefix: str | None, audience: str, name: Any, facility: str, channel: str) -> None:
     with override_settings(WS4REDIS_PREFIX=prefix):
@@ -94,6 +105,7 @@ def test_groups_are_told_under_an_escaped_name() -> None:
     assert groups_channel("a:b%c") == "ws4redis:memberof:a%3Ab%25c"
 
 
+@pytest.mark.contract("3 names: decided: in names of users, groups and sessions a colon is %3A and a percent sign %25")
 def test_no_two_audiences_share_a_channel() -> None:
     parts = ["", "a", "b", ":", "%", "%3A", "3A"]
     names = ["".join(pair) for pair in itertools.product(parts, parts)]
@@ -168,6 +180,10 @@ OWN_CHANNELS = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: decided: a SELF that stands for nobody addresses no channel",
+    "differs from 0.6: nobody's user and group channels",
+)
 @pytest.mark.parametrize(("audience", "identity", "channels"), OWN_CHANNELS)
 def test_own_channels(audience: str, identity: Identity, channels: list[str]) -> None:
     assert own_channels(audience, "news", identity) == channels
@@ -200,11 +216,21 @@ ADDRESSED = [
 ]
 
 
+@pytest.mark.contract(
+    "4.1 SELF: one object, compared by identity",
+    "4.3 RedisStore: channels come in the order broadcast, groups, users, sessions",
+    "4.3 RedisStore: only True broadcasts",
+    "4.3 RedisStore: each entry of a list or tuple counts once, with SELF expanded",
+    "4.3 RedisStore: decided: False, and a True that stands for nobody, address nobody",
+    "4.3 RedisStore: decided: sets, generators, querysets and lazy objects are lists, too",
+    "differs from 0.6: `users=`, `groups=`, `sessions=`",
+)
 @pytest.mark.parametrize(("audiences", "channels"), ADDRESSED)
 def test_addressed_channels(audiences: dict[str, Any], channels: list[str]) -> None:
     assert addressed_channels("news", **audiences) == [f"{channel}:news" for channel in channels]
 
 
+@pytest.mark.contract("4.3 RedisStore: decided: sets, generators, querysets and lazy objects are lists, too")
 def test_a_queryset_is_a_list() -> None:
     with database():
         from django.contrib.auth.models import User
@@ -232,18 +258,35 @@ SELVES = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: decided: a SELF that stands for nobody addresses no channel",
+    "3 names: decided: a session without a key has no channel",
+    "4.1 SELF: among users it is the current one",
+    "4.1 SELF: among groups it is all that the session knows, or none",
+    "4.1 SELF: among sessions it is the current one",
+    "4.3 RedisStore: each entry of a list or tuple counts once, with SELF expanded",
+)
 @pytest.mark.parametrize(("audiences", "visitor", "channels"), SELVES)
 def test_self(audiences: dict[str, Any], visitor: str, channels: list[str]) -> None:
     got = addressed_channels("news", request=request_of(visitor), **audiences)
     assert got == [f"{channel}:news" for channel in channels]
 
 
+@pytest.mark.contract(
+    "4.1 SELF: decided: without a request it is an error",
+    "asks identity: #92, #50: SELF without a request",
+    "differs from 0.6: `SELF` without `request=`",
+)
 @pytest.mark.parametrize("audience", ["users", "groups", "sessions"])
 def test_self_without_a_request(audience: str) -> None:
     with pytest.raises(ValueError, match="request"):
         addressed_channels("news", **{audience: ["one", SELF]})  # type: ignore[arg-type]
 
 
+@pytest.mark.contract(
+    "3 names: decided: an audience without a facility is an error",
+    "differs from 0.6: no `facility=`",
+)
 @pytest.mark.parametrize(
     "audiences", [{"broadcast": True}, {"users": ["john"]}, {"groups": (name for name in "ab")}, {"sessions": True}]
 )
@@ -252,6 +295,7 @@ def test_a_missing_facility(audiences: dict[str, Any]) -> None:
         addressed_channels(**audiences)
 
 
+@pytest.mark.contract("4.3 RedisStore: decided: what is no list is a ValueError")
 @pytest.mark.parametrize("value", [b"john", 5, 1.5, object(), len], ids=type)
 @pytest.mark.parametrize("audience", ["users", "groups", "sessions"])
 def test_what_is_no_list(audience: str, value: Any) -> None:
@@ -273,6 +317,11 @@ LEGACY = [
 ]
 
 
+@pytest.mark.contract(
+    "4.3 RedisStore: True for SELF and a string for one entry are deprecated, and warn",
+    "4.3 RedisStore: decided: False, and a True that stands for nobody, address nobody",
+    "differs from 0.6: `users=`, `groups=`, `sessions=`",
+)
 @pytest.mark.parametrize(("audience", "value", "visitor", "channels"), LEGACY)
 def test_deprecated_forms_still_work(audience: str, value: Any, visitor: str, channels: list[str]) -> None:
     with pytest.warns(DeprecationWarning, match=f"^{audience}={value!r} is deprecated"):
@@ -280,6 +329,7 @@ def test_deprecated_forms_still_work(audience: str, value: Any, visitor: str, ch
     assert got == [f"{channel}:news" for channel in channels]
 
 
+@pytest.mark.contract("4.3 RedisStore: True for SELF and a string for one entry are deprecated, and warn")
 def test_lists_are_not_deprecated() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -316,6 +366,16 @@ FACILITIES = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: a websocket's facility is its path without the first WEBSOCKET_URL in it",
+    "3 names: case matters in a facility",
+    "3 names: a facility may have slashes and colons",
+    "3 names: a slash at a facility's end belongs to it",
+    "3 names: a facility may be empty",
+    "3 names: decided: where a proxy has stripped WEBSOCKET_URL, the facility is the path without its first slash",
+    "14 manual: 5 a proxy may strip WEBSOCKET_URL",
+    "differs from 0.6: the facility where a proxy strips `WEBSOCKET_URL`",
+)
 @pytest.mark.parametrize(("url", "path", "facility"), FACILITIES)
 def test_facilities(url: str, path: str, facility: str) -> None:
     with override_settings(WEBSOCKET_URL=url):
@@ -341,6 +401,12 @@ FLAGS = [
 ]
 
 
+@pytest.mark.contract(
+    "7 URLs: only names of parameters count, not their values",
+    "7 URLs: names of parameters are stripped, and their case does not matter",
+    "7 URLs: decided: subscribe=user and publish=user are other spellings",
+    "14 manual: 7 subscribe-user, and subscribe=user, too",
+)
 @pytest.mark.parametrize(("query", "flags"), FLAGS)
 def test_flags(query: str, flags: list[str]) -> None:
     assert flags_of(RequestFactory().get(f"/?{query}")) == flags

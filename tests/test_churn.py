@@ -123,6 +123,7 @@ def test_nobody_gets_a_message_of_another_channel(site: UWSGI, redis_server: Val
     wait_for(lambda: counts(site)["connections"] == 0, "all have left")
 
 
+@pytest.mark.contract("asks scale: #73, #93, #94: memory and files of websockets that are gone")
 def test_descriptors_come_back(site: UWSGI) -> None:
     for _ in range(5):
         visit(site)

@@ -51,6 +51,16 @@ def closed_with(browser: websocket.WebSocket) -> tuple[int, str]:
     return int.from_bytes(frame.data[:2], "big"), frame.data[2:].decode()
 
 
+@pytest.mark.contract(
+    "8.5 uWSGI: decided: close frames are sent",
+    "12 closing: the browser closes without a code: 1000",
+    "12 closing: the browser closes with a code: the same, with its reason",
+    "12 closing: 1002: a code that must not be sent, or half of one",
+    "12 closing: 1007: text or a reason that is no UTF-8",
+    "asks unicode: #135, #139, #142: close frames under Python 3",
+    "asks deployment: #238, #239: a close code where a status should be",
+    "differs from 0.6: how a websocket ends",
+)
 @pytest.mark.parametrize(("payload", "code", "reason"), CLOSES)
 def test_the_browser_closes(site: Site, payload: bytes, code: int, reason: str | None) -> None:
     browser = site.connect()
@@ -74,6 +84,13 @@ BROKEN = {
 }
 
 
+@pytest.mark.contract(
+    "8.5 uWSGI: decided: fragments of two browsers do not mix, and a bad one ends its own websocket only",
+    "12 closing: 1002: a reserved bit or opcode",
+    "12 closing: 1002: a control frame that is fragmented or too long",
+    "12 closing: 1007: text or a reason that is no UTF-8",
+    "12 closing: 1009, decided: a message is too large",
+)
 @pytest.mark.parametrize(("data", "code"), BROKEN.values(), ids=BROKEN)
 def test_the_protocol_is_broken(site: Site, data: bytes, code: int) -> None:
     browser = site.connect()
@@ -83,11 +100,13 @@ def test_the_protocol_is_broken(site: Site, data: bytes, code: int) -> None:
     wait_for(lambda: counts(site)["connections"] == 0, "it has left")
 
 
+@pytest.mark.contract("12 closing: decided: a browser that just goes is told nothing")
 def test_the_browser_just_goes(site: Site) -> None:
     site.connect().shutdown()
     wait_for(lambda: counts(site)["connections"] == 0, "it has left")
 
 
+@pytest.mark.contract("12 closing: decided: a normal end is quiet")
 def test_the_log_tells_openings_and_ends_at_debug(site: Site) -> None:
     browser = site.connect("/ws/logged?subscribe-broadcast")
     browser.send(b"\x03\xe9see you", websocket.ABNF.OPCODE_CLOSE)

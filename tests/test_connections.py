@@ -63,6 +63,10 @@ def site_with(door: type[Site], database: Path, connection: Any, **settings: str
     return door("redis://127.0.0.1:1/0", DATABASE=str(database), WS4REDIS_CONNECTION=json.dumps(connection), **settings)
 
 
+@pytest.mark.contract(
+    "asks deployment: #284, #285: Redis by TLS",
+    "asks deployment: #212, #213, #214, #215, #241: Redis by a Unix socket",
+)
 @pytest.mark.parametrize("connection", CONNECTIONS.values(), ids=CONNECTIONS)
 def test_connections(door: type[Site], secured: Secured, database: Path, connection: Callable[[Secured], Any]) -> None:
     client = secured.client()
@@ -115,6 +119,7 @@ def survives_a_failover(tmp_path: Path, start: Callable[[str], Site]) -> None:
             assert site.connect("/ws/a?subscribe-broadcast").recv() == "mine"
 
 
+@pytest.mark.contract("asks deployment: #245: Sentinel")
 def test_sentinel_by_the_setting(door: type[Site], database: Path, tmp_path: Path) -> None:
     def start(port: str) -> Site:
         return site_with(door, database, "tests.site.hooks.redis_by_sentinel", SENTINEL_PORT=port)
@@ -122,6 +127,7 @@ def test_sentinel_by_the_setting(door: type[Site], database: Path, tmp_path: Pat
     survives_a_failover(tmp_path, start)
 
 
+@pytest.mark.contract("8.1 server: a Redis client may be given to it", "asks deployment: #245: Sentinel")
 def test_sentinel_by_the_servers_argument(database: Path, tmp_path: Path) -> None:
     def start(port: str) -> Site:
         options = {"module": "tests.site.wsgi_given_client"}

@@ -28,6 +28,10 @@ URIS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.contract(
+    "13.1 templates: WEBSOCKET_URI: scheme by the request's, host, WEBSOCKET_URL",
+    "13.1 templates: SECURE_PROXY_SSL_HEADER counts",
+)
 @pytest.mark.parametrize(("options", "settings", "uri"), URIS)
 def test_websocket_uri(options: dict[str, Any], settings: dict[str, Any], uri: str) -> None:
     with override_settings(ALLOWED_HOSTS=["*"], **settings):
@@ -50,6 +54,7 @@ HEARTBEATS = [
 ]
 
 
+@pytest.mark.contract("13.1 templates: WS4REDIS_HEARTBEAT is a literal of JavaScript, or null; decided: escaped")
 @pytest.mark.parametrize(("heartbeat", "javascript"), HEARTBEATS)
 def test_heartbeat_is_a_javascript_literal(heartbeat: str | None, javascript: str) -> None:
     with override_settings(ALLOWED_HOSTS=["*"], WS4REDIS_HEARTBEAT=heartbeat):

@@ -60,6 +60,14 @@ def total(site: UWSGI, name: str) -> int:
     return sum(each[name] for each in all_counts(site).values())
 
 
+@pytest.mark.contract(
+    "14 manual: 14 one descriptor for each websocket, and one subscription for each process",
+    "14 manual: 17 what is published after many have subscribed reaches all",
+    "asks scale: #295: a Redis connection for each websocket",
+    "asks scale: #79: reloading a page uses up all connections to Redis",
+    "differs from 0.6: connections to Redis",
+    "differs from 0.6: how many websockets",
+)
 def test_a_thousand_browsers_connect_at_once(crowded: UWSGI, valkey: Valkey) -> None:
     workers = crowded.options["workers"]
     key = log_in(crowded, "john")
@@ -92,6 +100,10 @@ def test_a_thousand_browsers_connect_at_once(crowded: UWSGI, valkey: Valkey) -> 
     wait_for(lambda: total(crowded, "descriptors") <= before + 4 * workers, f"descriptors are back at {before}")
 
 
+@pytest.mark.contract(
+    "11.3 order: decided: all that a browser says arrives complete and in order, too",
+    "asks delivery: uwsgi #1241, #1716, flask-uwsgi-websocket #47, #48: of messages sent at once the first is heard",
+)
 def test_a_thousand_messages_in_the_same_moment(crowded: UWSGI) -> None:
     facility = uuid.uuid4().hex
 
@@ -106,6 +118,13 @@ def test_a_thousand_messages_in_the_same_moment(crowded: UWSGI) -> None:
     asyncio.run(visit())
 
 
+@pytest.mark.contract(
+    "8.2 order: decided: all that has arrived is handled, in both directions",
+    "11.3 order: decided: each channel arrives complete and in order, in bursts, too",
+    "asks delivery: #2, redis-py #419: the rest of a burst comes with the next message",
+    "asks delivery: #268: messages get lost",
+    "differs from 0.6: bursts",
+)
 def test_a_burst_arrives_complete_and_in_order(crowded: UWSGI, valkey: Valkey) -> None:
     facility = uuid.uuid4().hex
     messages = [str(number) for number in range(5000)]

@@ -113,6 +113,10 @@ BY_HAND = [
 KINDS = [RedisSubscriber, Reading]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: get_file_descriptor() is that of Redis; None where nothing is subscribed",
+    "6 RedisSubscriber: parse_response() is one reply of Redis",
+)
 @pytest.mark.parametrize(("flags", "audiences"), BY_HAND)
 @pytest.mark.parametrize("kind", KINDS)
 def test_replies_are_read_by_hand(
@@ -132,6 +136,7 @@ def test_replies_are_read_by_hand(
     assert subscriber.get_file_descriptor() == descriptor
 
 
+@pytest.mark.contract("6 RedisSubscriber: decided: what redis-py has read already is not left waiting")
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_redis_py_has_read_already_is_told(
     make: Callable[..., Any], store: redis.Redis, facility: str, kind: Any
@@ -167,6 +172,10 @@ def test_a_connection_that_is_killed_has_more_to_tell(
         subscriber.parse_response()
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: it is made with a Redis client, and has subscribed nothing",
+    "6 RedisSubscriber: get_file_descriptor() is that of Redis; None where nothing is subscribed",
+)
 @pytest.mark.parametrize("flags", [[], ["publish-broadcast"]], ids=str)
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_a_subscription_there_is_no_descriptor(
@@ -181,6 +190,9 @@ def test_without_a_subscription_there_is_no_descriptor(
         subscriber.parse_response()
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: send_persisted_messages() sends what was kept and is not empty, in the order of subscription",
+)
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "not connected"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_kept_is_sent_by_hand(
@@ -235,6 +247,7 @@ def test_groups_do_not_change_on_a_connection_of_ones_own(make: Callable[..., An
     assert subscriber._publishers == {f"group:writers:{facility}"}
 
 
+@pytest.mark.contract("6 RedisSubscriber: patterns work on a connection of its own, and elsewhere say so")
 def test_other_channels_by_hand(make: Callable[..., Any], store: redis.Redis, facility: str) -> None:
     subscriber = make(Reading, facility, "subscribe-user")
     subscriber._subscription.subscribe(f"other:{facility}")
@@ -248,6 +261,7 @@ def test_other_channels_by_hand(make: Callable[..., Any], store: redis.Redis, fa
     assert store.publish(f"other:{facility}", "three") == 0
 
 
+@pytest.mark.contract("6 RedisSubscriber: release() gives the connection back")
 @pytest.mark.parametrize("flags", [[], ["subscribe-broadcast"]], ids=str)
 @pytest.mark.parametrize("kind", [*KINDS, copied.CopiedSubscriber, copied.ChannelsSubscriber, copied.ReleaseSubscriber])
 def test_release_gives_the_connection_back(
@@ -289,6 +303,7 @@ def test_what_the_loop_reads_is_released_as_of_old(facility: str, kind: Any) -> 
     assert (subscriber._subscription.subscribed, subscriber.channels_heard) == (False, ())
 
 
+@pytest.mark.contract("6 RedisSubscriber: patterns work on a connection of its own, and elsewhere say so")
 def test_the_loops_subscription_has_no_patterns(store: redis.Redis) -> None:
     subscriber = RedisSubscriber(redis_client.client())
     with pytest.raises(NotImplementedError, match=r"(?s)patterns.*overrides parse_response\(\)"):
@@ -311,6 +326,10 @@ class SelectingAsOfOld(Doorless):
     select = staticmethod(select.select)
 
 
+@pytest.mark.contract(
+    "8.1 server: decided: select() is refused at start, for there is one loop for all",
+    "differs from 0.6: overriding `select` of a server",
+)
 @pytest.mark.parametrize("kind", [Selecting, SelectingAsOfOld])
 def test_select_is_refused(kind: type[Doorless]) -> None:
     with pytest.raises(ImproperlyConfigured, match=rf"{kind.__name__}\.select\(\) .*Remove it"):
@@ -326,6 +345,10 @@ NO_SUBSCRIBERS: list[tuple[Any, str]] = [
 ]
 
 
+@pytest.mark.contract(
+    "8.1 server: decided: a WS4REDIS_SUBSCRIBER that is none is refused at start",
+    "14 manual: 24 a subscriber extends RedisSubscriber",
+)
 @pytest.mark.parametrize(("subscriber", "said"), NO_SUBSCRIBERS, ids=["store", "function", "class", "callable"])
 def test_what_is_no_subscriber_is_refused(subscriber: Any, said: str) -> None:
     with (
@@ -335,6 +358,7 @@ def test_what_is_no_subscriber_is_refused(subscriber: Any, said: str) -> None:
         Doorless()
 
 
+@pytest.mark.contract("8.1 server: decided: a WS4REDIS_SUBSCRIBER that is none is refused at start")
 def test_a_site_without_a_subscriber_does_not_start(door: type[Site], redis_server: Valkey) -> None:
     server = door(redis_server.url, WS4REDIS_SUBSCRIBER=json.dumps("tests.site.hooks.not_redis"))
     try:
@@ -346,6 +370,7 @@ def test_a_site_without_a_subscriber_does_not_start(door: type[Site], redis_serv
         server.stop()
 
 
+@pytest.mark.contract("8.1 server: WS4REDIS_SUBSCRIBER may be a path; decided: or a class")
 @pytest.mark.parametrize("subscriber", [Reading, f"{__name__}.Reading"])
 def test_a_class_or_its_path(subscriber: Any) -> None:
     with override_settings(WS4REDIS_SUBSCRIBER=subscriber):
@@ -450,6 +475,10 @@ MOVES = [
 ]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: decided: channels may be changed later, too",
+    "asks channels: #69, #29: other channels on an open websocket",
+)
 @pytest.mark.parametrize(("flags", "moves", "heard"), MOVES)
 @pytest.mark.parametrize("part", [*KINDS_OF_ROOMS, "copied-rooms"])
 def test_rooms(
@@ -479,6 +508,7 @@ BEGINNINGS = [
 ]
 
 
+@pytest.mark.contract("6 RedisSubscriber: decided: channels may be changed later, too")
 @pytest.mark.parametrize(("flags", "moves", "heard"), BEGINNINGS)
 @pytest.mark.parametrize("part", [*KINDS_OF_ROOMS, "copied-rooms"])
 def test_rooms_of_one_who_heard_nothing_at_first(
@@ -501,6 +531,7 @@ ENTRANCES = [
 ]
 
 
+@pytest.mark.contract("6 RedisSubscriber: decided: channels may be changed later, too")
 @pytest.mark.parametrize(("part", "flags", "kept"), ENTRANCES)
 def test_who_enters_a_room_gets_what_was_kept(
     site: Site, client: redis.Redis, facility: str, part: str, flags: str, kept: bool
@@ -517,6 +548,7 @@ def test_who_enters_a_room_gets_what_was_kept(
         wait_for(lambda: not rooms_with_listeners(client, [room]), "it has left")
 
 
+@pytest.mark.contract("6 RedisSubscriber: decided: channels may be changed later, too")
 def test_who_has_left_a_room_no_longer_hears_it(site: Site, client: redis.Redis, facility: str) -> None:
     """Others of this process still do."""
     room, own = f"broadcast:{facility}-a", f"broadcast:rooms/{facility}"
@@ -542,6 +574,10 @@ def say(client: redis.Redis, browser: websocket.WebSocket) -> None:
     wait_for(lambda: client.get(mark), "the mark")
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: decided: channels may be changed later, too",
+    "asks channels: #69, #29: other channels on an open websocket",
+)
 @pytest.mark.parametrize("part", KINDS_OF_ROOMS)
 def test_rooms_under_churn(site: Site, client: redis.Redis, facility: str, part: str) -> None:
     """Messages are numbered and kept: each stay begins with the last one, and nothing comes late."""
@@ -620,6 +656,13 @@ def test_who_comes_back_quickly_hears_in_order(
 # -- many that read for themselves --
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: decided: what redis-py has read already is not left waiting",
+    "6 RedisSubscriber: release() gives the connection back",
+    "6 RedisSubscriber: decided: who overrides parse_response() or get_file_descriptor() has a connection of its own",
+    "asks delivery: #2, redis-py #419: the rest of a burst comes with the next message",
+    "asks scale: #79: reloading a page uses up all connections to Redis",
+)
 def test_many_that_read_for_themselves(site: Site, client: redis.Redis, facility: str) -> None:
     channel = f"broadcast:reading/{facility}"
 
@@ -645,6 +688,10 @@ def test_many_that_read_for_themselves(site: Site, client: redis.Redis, facility
     wait_for(lambda: own_connections(client) == 0, "all of them are given back")
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: decided: what redis-py has read already is not left waiting",
+    "asks delivery: #2, redis-py #419: the rest of a burst comes with the next message",
+)
 def test_what_was_read_before_the_upgrade_arrives(site: Site, facility: str) -> None:
     browser = site.connect(f"/ws/waiting/{facility}?subscribe-broadcast")
     assert browser.recv() == "a greeting"
@@ -654,6 +701,7 @@ def test_what_was_read_before_the_upgrade_arrives(site: Site, facility: str) -> 
 KILLED = [("reading", False), ("persistent", redis.VERSION >= (6,))]  # redis-py 5 comes back after time-outs only
 
 
+@pytest.mark.contract("6 RedisSubscriber: decided: where Redis breaks off a connection of its own, 1013")
 @pytest.mark.parametrize(("part", "persistent"), KILLED)
 def test_connections_are_killed(site: Site, client: redis.Redis, facility: str, part: str, persistent: bool) -> None:
     channel = f"broadcast:{part}/{facility}"
@@ -678,6 +726,7 @@ def close_code(browser: websocket.WebSocket) -> int:
     return int.from_bytes(data[:2], "big")
 
 
+@pytest.mark.contract("6 RedisSubscriber: decided: where Redis breaks off a connection of its own, 1013")
 @pytest.mark.parametrize("part", ["reading", "copied-keeping"])
 def test_redis_is_killed(site: Site, valkey: Valkey, client: redis.Redis, facility: str, part: str) -> None:
     path = f"/ws/{part}/{facility}?{ECHO}"
@@ -703,6 +752,7 @@ def test_redis_is_killed(site: Site, valkey: Valkey, client: redis.Redis, facili
 OWN = [("", False), ("&echo", True)]
 
 
+@pytest.mark.contract("6 RedisSubscriber: own messages do not come back on a connection of its own, either")
 @pytest.mark.parametrize(("echo", "comes_back"), OWN)
 @pytest.mark.parametrize(
     "part", ["reading", "persistent", "rooms", "reading-rooms", "copied", "copied-keeping", "store", "whole-store"]
@@ -766,6 +816,7 @@ COPIES = [
 ]
 
 
+@pytest.mark.contract("differs from 0.6: subscribers with copied bodies, or that extend `RedisStore`")
 @pytest.mark.parametrize(("part", "connections"), COPIES)
 def test_copies_hear_all(site: Site, client: redis.Redis, facility: str, part: str, connections: int) -> None:
     here, key = f"{part}/{facility}", log_in(site, "john")
@@ -827,6 +878,7 @@ TOLD = [
 ]
 
 
+@pytest.mark.contract("differs from 0.6: subscribers with copied bodies, or that extend `RedisStore`")
 @pytest.mark.parametrize(("part", "kind", "said"), TOLD)
 def test_copies_are_told_of_once(
     site: Site, client: redis.Redis, facility: str, part: str, kind: str, said: str
@@ -870,6 +922,9 @@ REFUSED = [
 ]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: release() on every path; decided: once", "8.2 order: errors before the upgrade are HTTP's"
+)
 @pytest.mark.parametrize("badly", ["well", "leaves-badly"])
 @pytest.mark.parametrize(("part", "how", "status"), REFUSED)
 def test_who_is_refused_is_released_once(
@@ -888,6 +943,11 @@ ENDS: dict[str, Callable[[websocket.WebSocket], Any]] = {
 }
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: release() on every path; decided: once",
+    "8.2 order: release() at the end",
+    "asks scale: #73, #93, #94: memory and files of websockets that are gone",
+)
 @pytest.mark.parametrize("badly", ["well", "leaves-badly"])
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize("part", ["counted", "counted-reading"])
@@ -901,6 +961,7 @@ def test_who_leaves_is_released_once(
     wait_for_release(site, path)
 
 
+@pytest.mark.contract("6 RedisSubscriber: release() on every path; decided: once")
 def test_who_is_there_while_redis_is_away_is_released_once(
     site: Site, valkey: Valkey, client: redis.Redis, facility: str
 ) -> None:
@@ -927,6 +988,7 @@ def test_who_is_there_while_redis_is_away_is_released_once(
 # -- servers of one's own --
 
 
+@pytest.mark.contract("8.1 server: upgrade_websocket() may do something before and after")
 def test_an_upgrade_with_something_before_and_after(site: Site, client: redis.Redis, facility: str) -> None:
     path = f"/ws/careful/{facility}"
     browser = site.connect(f"{path}?{ECHO}")
@@ -939,6 +1001,7 @@ def test_an_upgrade_with_something_before_and_after(site: Site, client: redis.Re
 NO_WEBSOCKETS = [("forgetful", "None", 500), ("inventive", "<object object at", 500)]
 
 
+@pytest.mark.contract("8.1 server: 500, decided: upgrade_websocket() returns something of its own")
 @pytest.mark.parametrize(("part", "returned", "status"), NO_WEBSOCKETS)
 def test_an_upgrade_that_returns_no_websocket(
     site: Site, client: redis.Redis, facility: str, part: str, returned: str, status: int
@@ -949,6 +1012,7 @@ def test_an_upgrade_that_returns_no_websocket(
     wait_for(lambda: line in site.log()[before:], line)
 
 
+@pytest.mark.contract("8.1 server: 500, decided: upgrade_websocket() returns something of its own")
 def test_an_upgrade_that_wraps_the_websocket(site: Site, client: redis.Redis, facility: str) -> None:
     """The connection is taken already: the browser is cut off, or told, and nothing of it is left."""
     path = f"/ws/wrapping/{facility}"

@@ -80,6 +80,10 @@ def nothing_waits(publisher: RedisPublisher, *browsers: websocket.WebSocket) -> 
     assert [receive(each) for each in browsers] == [marker] * len(browsers)
 
 
+@pytest.mark.contract(
+    "11.1 echo: decided: an empty message is a message",
+    "asks unicode: #180, #217: Chinese text cannot be published",
+)
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 def test_a_message_arrives_unchanged(site: Site, facility: str, message: str | bytes) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
@@ -87,6 +91,12 @@ def test_a_message_arrives_unchanged(site: Site, facility: str, message: str | b
     assert receive(browser) == message
 
 
+@pytest.mark.contract(
+    "8.3 frames: binary messages of browsers are published and kept unchanged",
+    "11.1 echo: decided: an empty message is a message",
+    "asks unicode: #216, #269: Cyrillic, Chinese and so on end the websocket",
+    "asks unicode: #236, #237: binary messages",
+)
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 def test_a_browsers_message_arrives_unchanged(site: Site, facility: str, message: str | bytes) -> None:
     sender = site.connect(f"/ws/{facility}?publish-broadcast")
@@ -98,18 +108,21 @@ def test_a_browsers_message_arrives_unchanged(site: Site, facility: str, message
     assert receive(browser) == message
 
 
+@pytest.mark.contract("8.3 frames: what is UTF-8 is sent as text; decided: the rest as binary")
 def test_bytes_that_are_text_arrive_as_text(site: Site, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
     RedisPublisher(facility=facility, broadcast=True).publish_message("ü".encode())
     assert receive(browser) == "ü"
 
 
+@pytest.mark.contract("3 names: other programs publish to these names by hand")
 def test_redis_cli_reaches_the_browsers(site: Site, redis_server: Valkey, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
     assert redis_server.client().execute_command("publish", f"broadcast:{facility}", "hi") == 1
     assert receive(browser) == "hi"
 
 
+@pytest.mark.contract("5 RedisPublisher: it works in views")
 def test_a_django_view_publishes(site: Site, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast")
     assert get(site, f"/publish?facility={facility}&message=hi") == "1"
@@ -152,6 +165,21 @@ AUDIENCES = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: decided: a websocket of nobody has no channel of a user, a group or a session",
+    "3 names: decided: a session without a key has no channel",
+    "7 URLs: only names of parameters count, not their values",
+    "7 URLs: names of parameters are stripped, and their case does not matter",
+    "7 URLs: unknown names of parameters are ignored",
+    "7 URLs: subscribe-* hears",
+    "7 URLs: decided: subscribe=user and publish=user are other spellings",
+    "7 URLs: without a flag a websocket is accepted, and hears nothing",
+    "9.2 identity: no cookie: broadcasts work; decided: all else has no channel",
+    "9.2 identity: no login: broadcasts and session work; decided: user and group have no channel",
+    "9.2 identity: logged in: everything works",
+    "asks identity: #59: user and session are heard under runserver only",
+    "differs from 0.6: nobody's user and group channels",
+)
 @pytest.mark.parametrize(("flags", "who", "audience", "arrives"), AUDIENCES)
 def test_audiences(
     site: Site, facility: str, request: pytest.FixtureRequest, flags: str, who: str, audience: dict, arrives: bool
@@ -191,6 +219,17 @@ SPOKEN = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: decided: a websocket of nobody has no channel of a user, a group or a session",
+    "7 URLs: only names of parameters count, not their values",
+    "7 URLs: publish-* says",
+    "7 URLs: decided: subscribe=user and publish=user are other spellings",
+    "7 URLs: one websocket may have several audiences",
+    "9.2 identity: no cookie: broadcasts work; decided: all else has no channel",
+    "9.2 identity: no login: broadcasts and session work; decided: user and group have no channel",
+    "9.2 identity: logged in: everything works",
+    "11.2 last message: browsers' messages are kept, too, as long as the setting says",
+)
 @pytest.mark.parametrize(("flags", "who", "channels"), SPOKEN)
 def test_where_a_browsers_message_goes(
     site: Site,
@@ -210,6 +249,7 @@ def test_where_a_browsers_message_goes(
         assert 3500 < redis.ttl(channel) <= 3600, "WS4REDIS_EXPIRE"
 
 
+@pytest.mark.contract("7 URLs: without publish-* what is said is dropped silently")
 def test_what_is_said_without_a_flag_is_dropped(site: Site, redis_server: Valkey, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast&echo")
     browser.send("hi")
@@ -227,6 +267,12 @@ FACILITIES = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: a websocket's facility is its path without the first WEBSOCKET_URL in it",
+    "3 names: a websocket's facility is percent-decoded",
+    "3 names: a facility may have slashes and colons",
+    "3 names: a facility may be empty",
+)
 @pytest.mark.parametrize(("path", "name"), FACILITIES)
 def test_facilities(site: Site, path: str, name: str) -> None:
     browser = site.connect(f"{path}?subscribe-broadcast")
@@ -244,6 +290,12 @@ OTHERS = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: a websocket's facility is percent-decoded",
+    "3 names: case matters in a facility",
+    "3 names: a slash at a facility's end belongs to it",
+    "7 URLs: one websocket has one facility",
+)
 @pytest.mark.parametrize(("path", "name"), OTHERS)
 def test_another_facility_is_not_heard(site: Site, facility: str, path: str, name: str) -> None:
     site.connect(f"/ws/{facility}/{path}?subscribe-broadcast")
@@ -253,6 +305,13 @@ def test_another_facility_is_not_heard(site: Site, facility: str, path: str, nam
 # echo
 
 
+@pytest.mark.contract(
+    "7 URLs: echo asks for one's own messages, too",
+    "11.1 echo: with echo everything arrives, own messages included",
+    "11.1 echo: without echo own messages do not come back, on none of the channels",
+    "14 manual: 12 without echo it is one's own messages that do not come back",
+    "differs from 0.6: own messages, without `echo`",
+)
 def test_own_messages_come_back_with_echo_only(site: Site, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     with_echo = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast&echo")
@@ -265,6 +324,11 @@ def test_own_messages_come_back_with_echo_only(site: Site, facility: str) -> Non
     nothing_waits(publisher, without)
 
 
+@pytest.mark.contract(
+    "11.1 echo: decided: an equal message of somebody else arrives",
+    "14 manual: 12 without echo it is one's own messages that do not come back",
+    "differs from 0.6: own messages, without `echo`",
+)
 def test_somebody_elses_equal_message_is_not_swallowed(site: Site, facility: str) -> None:
     browsers = [site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast") for _ in range(2)]
     for _ in range(3):
@@ -274,6 +338,13 @@ def test_somebody_elses_equal_message_is_not_swallowed(site: Site, facility: str
     nothing_waits(RedisPublisher(facility=facility, broadcast=True), *browsers)
 
 
+@pytest.mark.contract(
+    "8.2 order: decided: all that has arrived is handled, in both directions",
+    "11.1 echo: decided: own messages do not come back, however quickly they follow each other",
+    "11.3 order: decided: all that a browser says arrives complete and in order, too",
+    "asks delivery: #173: own messages come back without echo",
+    "differs from 0.6: own messages, without `echo`",
+)
 def test_own_messages_sent_quickly_do_not_come_back(site: Site, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
     other = site.connect(f"/ws/{facility}?subscribe-broadcast")
@@ -284,6 +355,7 @@ def test_own_messages_sent_quickly_do_not_come_back(site: Site, facility: str) -
     nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
 
 
+@pytest.mark.contract("11.1 echo: without echo own messages do not come back, on none of the channels")
 def test_own_message_on_two_audiences_does_not_come_back(site: Site, facility: str, john: str) -> None:
     flags = "subscribe-broadcast&subscribe-user&publish-broadcast&publish-user"
     browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={john}")
@@ -293,6 +365,7 @@ def test_own_message_on_two_audiences_does_not_come_back(site: Site, facility: s
     nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
 
 
+@pytest.mark.contract("11.1 echo: with echo one's own message arrives once for each channel")
 def test_with_echo_own_message_comes_back_once_for_each_channel(site: Site, facility: str, john: str) -> None:
     flags = "subscribe-broadcast&subscribe-user&publish-broadcast&publish-user&echo"
     browser = site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={john}")
@@ -301,6 +374,7 @@ def test_with_echo_own_message_comes_back_once_for_each_channel(site: Site, faci
     nothing_waits(RedisPublisher(facility=facility, broadcast=True), browser)
 
 
+@pytest.mark.contract("11.1 echo: decided: an equal message of somebody else arrives")
 def test_a_views_message_that_equals_ones_own_arrives(site: Site, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
     other = site.connect(f"/ws/{facility}?subscribe-broadcast")
@@ -313,6 +387,13 @@ def test_a_views_message_that_equals_ones_own_arrives(site: Site, facility: str)
 # the last message of each channel
 
 
+@pytest.mark.contract(
+    "8.2 order: after the upgrade what was kept comes first, then what is live",
+    "11.2 last message: a channel keeps the last only",
+    "11.2 last message: every newcomer gets the last message, each time; it is not used up",
+    "11.2 last message: what is live comes after the last message",
+    "asks delivery: #52: a message comes whenever the page is loaded",
+)
 def test_newcomers_get_the_last_message(site: Site, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     for message in ("old", "last"):
@@ -323,6 +404,11 @@ def test_newcomers_get_the_last_message(site: Site, facility: str) -> None:
         nothing_waits(publisher, browser)
 
 
+@pytest.mark.contract(
+    "7 URLs: the order of parameters does not matter",
+    "7 URLs: one websocket may have several audiences",
+    "11.2 last message: one last message of each channel, in the order broadcast, groups, user, session",
+)
 def test_last_messages_come_in_the_order_of_audiences(site: Site, facility: str, john: str) -> None:
     for audience in (
         {"sessions": [john]},
@@ -336,12 +422,20 @@ def test_last_messages_come_in_the_order_of_audiences(site: Site, facility: str,
     assert [receive(browser) for _ in range(4)] == ["broadcast", "groups", "users", "sessions"]
 
 
+@pytest.mark.contract(
+    "14 manual: 2b with 0 nothing is stored, and what was kept stays",
+    "asks delivery: #52: a message comes whenever the page is loaded",
+)
 def test_nothing_is_kept_with_expire_0(site: Site, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     publisher.publish_message("gone", expire=0)
     nothing_waits(publisher, site.connect(f"/ws/{facility}?subscribe-broadcast"))
 
 
+@pytest.mark.contract(
+    "4.3 RedisStore: expire of 0 or less publishes only, and leaves what was kept",
+    "14 manual: 2b with 0 nothing is stored, and what was kept stays",
+)
 def test_what_is_not_kept_leaves_what_was(site: Site, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     publisher.publish_message("kept")
@@ -351,6 +445,7 @@ def test_what_is_not_kept_leaves_what_was(site: Site, facility: str) -> None:
     nothing_waits(publisher, browser)
 
 
+@pytest.mark.contract("11.2 last message: the last message is kept until its time is over")
 def test_what_has_expired_is_gone(site: Site, redis_server: Valkey, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
     publisher.publish_message("short-lived", expire=1)
@@ -358,11 +453,13 @@ def test_what_has_expired_is_gone(site: Site, redis_server: Valkey, facility: st
     nothing_waits(publisher, site.connect(f"/ws/{facility}?subscribe-broadcast"))
 
 
+@pytest.mark.contract("3 names: other programs publish to these names by hand")
 def test_what_redis_cli_keeps_reaches_newcomers(site: Site, redis_server: Valkey, facility: str) -> None:
     redis_server.client().execute_command("setex", f"broadcast:{facility}", 100, "kept")
     assert receive(site.connect(f"/ws/{facility}?subscribe-broadcast")) == "kept"
 
 
+@pytest.mark.contract("11.1 echo: a browser that comes back gets its own last message")
 def test_who_comes_back_gets_his_own_last_message(site: Site, redis_server: Valkey, facility: str) -> None:
     path = f"/ws/{facility}?subscribe-broadcast&publish-broadcast"
     site.connect(path).send("mine")
@@ -372,12 +469,21 @@ def test_who_comes_back_gets_his_own_last_message(site: Site, redis_server: Valk
     nothing_waits(RedisPublisher(facility=facility, broadcast=True), again)
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: publish_message() gets each message of the browser, with the default expiry",
+    "11.2 last message: browsers' messages are kept, too, as long as the setting says",
+)
 def test_a_browsers_message_is_kept(site: Site, facility: str) -> None:
     site.connect(f"/ws/{facility}?publish-broadcast").send("position")
     publisher = RedisPublisher()
     wait_for(lambda: publisher.fetch_message(None, facility, "broadcast") == b"position", "the message in Redis")
 
 
+@pytest.mark.contract(
+    "11.2 last message: decided: nothing is missed or doubled while a browser connects",
+    "asks delivery: #268: messages get lost",
+    "differs from 0.6: while a page connects",
+)
 def test_what_is_published_while_browsers_connect_arrives_once(site: Site, facility: str) -> None:
     """Persisted and live are the same messages: each browser sees a suffix of what was published, without doubles."""
     publisher = RedisPublisher(facility=facility, broadcast=True)
@@ -416,6 +522,7 @@ def numbers(publish: Callable[[str], object], stop: threading.Event) -> None:
         number += 1
 
 
+@pytest.mark.contract("4.3 RedisStore: pipeline_publish_message(transaction=True) is one step; decided: so is False")
 @pytest.mark.parametrize("transaction", [True, False])
 def test_a_newcomers_first_message_arrives_once(site: Site, facility: str, transaction: bool) -> None:
     """To be kept and to be published is one step: what came as the last message does not come again."""

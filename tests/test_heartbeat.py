@@ -23,6 +23,10 @@ def site(door: type[Site], redis_server: Valkey, database: Path) -> Iterator[Sit
         yield server
 
 
+@pytest.mark.contract(
+    "10 heartbeat: a browser gets the very text at least every four seconds",
+    "14 manual: 11 a heartbeat at least every 4 s",
+)
 def test_idle_browsers_get_one_at_least_every_4_seconds(site: Site) -> None:
     browser = site.connect("/ws/idle?subscribe-broadcast")
     times = [time.monotonic()]
@@ -35,6 +39,11 @@ def test_idle_browsers_get_one_at_least_every_4_seconds(site: Site) -> None:
     assert min(gaps[1:]) > 1, "a heartbeat is for idle browsers"
 
 
+@pytest.mark.contract(
+    "10 heartbeat: a browser's heartbeat, text or binary, is neither published nor kept",
+    "10 heartbeat: decided: a heartbeat is sent only if nothing else is, or as an answer",
+    "differs from 0.6: heartbeats",
+)
 @pytest.mark.parametrize("opcode", [websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY])
 def test_a_browsers_heartbeat_is_answered_and_goes_no_further(site: Site, redis_server: Valkey, opcode: int) -> None:
     facility = uuid.uuid4().hex
@@ -55,10 +64,12 @@ def until(browser: websocket.WebSocket, last: str) -> list[str]:
     return list(iter(browser.recv, last))
 
 
+@pytest.mark.contract("7 URLs: without a flag a websocket gets heartbeats")
 def test_without_any_flag_it_arrives_too(site: Site) -> None:
     assert site.connect("/ws/idle").recv() == HEARTBEAT
 
 
+@pytest.mark.contract("10 heartbeat: a heartbeat that is published by hand is sent on")
 def test_published_by_hand_it_is_sent_on(site: Site, redis_server: Valkey) -> None:
     browser = site.connect("/ws/byhand?subscribe-broadcast")
     for message in [HEARTBEAT] * 5 + ["end"]:
@@ -66,6 +77,10 @@ def test_published_by_hand_it_is_sent_on(site: Site, redis_server: Valkey) -> No
     assert until(browser, "end").count(HEARTBEAT) >= 5
 
 
+@pytest.mark.contract(
+    "10 heartbeat: decided: a heartbeat between own messages does not bring them back",
+    "asks delivery: #173: own messages come back without echo",
+)
 def test_one_between_own_messages_does_not_bring_them_back(site: Site, redis_server: Valkey) -> None:
     facility = uuid.uuid4().hex
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast")
@@ -77,6 +92,7 @@ def test_one_between_own_messages_does_not_bring_them_back(site: Site, redis_ser
     assert set(until(browser, "end")) == {HEARTBEAT}
 
 
+@pytest.mark.contract("10 heartbeat: without the setting nothing is filtered")
 def test_without_the_setting_nothing_is_filtered(
     door: type[Site], redis_server: Valkey, settings_of_redis: None
 ) -> None:

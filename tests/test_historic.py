@@ -144,6 +144,11 @@ OFFERED: dict[str, str] = {
 }
 
 
+@pytest.mark.contract(
+    "2 package: the modules, and what may be imported from them",
+    "2 package: decided: ws4redis.store, which its manual had invented",
+    "14 manual: 4 ws4redis.store exists",
+)
 @pytest.mark.parametrize(("module", "name"), [(key, name) for key, names in NAMES.items() for name in names.split()])
 def test_names(module: str, name: str) -> None:
     with warnings.catch_warnings():
@@ -170,12 +175,22 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         exec("from ws4redis.redis_store import six")
 
 
+@pytest.mark.contract(
+    "2 package: methods and attributes of their classes",
+    "8.1 server: a subscriber may send to its websocket, and close it",
+    "8.6 websocket: closed and get_file_descriptor()",
+)
 @pytest.mark.parametrize(("path", "name"), [(key, name) for key, names in MEMBERS.items() for name in names.split()])
 def test_members(path: str, name: str) -> None:
     module, _, owner = path.rpartition(".")
     inspect.getattr_static(getattr(import_module(module), owner), name)
 
 
+@pytest.mark.contract(
+    "2 package: arguments may be passed by their names",
+    "8.1 server: a subscriber may send to its websocket, and close it",
+    "8.6 websocket: close(code, message)",
+)
 @pytest.mark.parametrize(("path", "names"), ARGUMENTS.items())
 def test_arguments(path: str, names: str) -> None:
     parts = path.split(".")
@@ -185,11 +200,13 @@ def test_arguments(path: str, names: str) -> None:
     assert set(names.split()) <= set(inspect.signature(found).parameters)
 
 
+@pytest.mark.contract("2.1 exceptions: WebSocketError is an OSError, HandshakeError a BadHeaderError, and so on")
 @pytest.mark.parametrize(("name", "kinds"), ERRORS.items())
 def test_errors(name: str, kinds: list[type[Exception]]) -> None:
     assert all(issubclass(getattr(exceptions, name), kind) for kind in kinds)
 
 
+@pytest.mark.contract("2 package: decided: what has no meaning any more says what to use")
 @pytest.mark.parametrize(("path", "advice"), WITHOUT_MEANING.items())
 def test_names_without_a_meaning(path: str, advice: str) -> None:
     module, _, name = path.rpartition(".")
@@ -212,6 +229,7 @@ def test_a_client_is_made_of_the_pool(redis_server: Valkey, settings_of_redis: N
     assert client.connection_pool is redis_client.client().connection_pool
 
 
+@pytest.mark.contract("2 package: redis_connection_pool is that with which all publish")
 def test_the_pool_is_that_of_our_client() -> None:
     from ws4redis import publisher
 
@@ -219,12 +237,17 @@ def test_the_pool_is_that_of_our_client() -> None:
         assert publisher.redis_connection_pool is redis_client.client().connection_pool
 
 
+@pytest.mark.contract("2 package: what never existed does not")
 @pytest.mark.parametrize("module", ["publisher", "redis_store", "django_runserver", "websocket", "utf8validator"])
 def test_other_names_do_not_exist(module: str) -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         import_module(f"ws4redis.{module}").no_such_name  # noqa: B018
 
 
+@pytest.mark.contract(
+    "2 package: uWSGIWebsocketServer; decided: uWSGIWebSocketServer, too",
+    "14 manual: 3 both spellings of uWSGIWebsocketServer",
+)
 def test_the_names_of_the_door_to_uwsgi() -> None:
     """Within uWSGI, for which a module with the little that an import needs stands in."""
     code = (
@@ -238,11 +261,13 @@ def test_the_names_of_the_door_to_uwsgi() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, check=True, timeout=60)
 
 
+@pytest.mark.contract("2 package: uwsgi_runserver can be imported inside uWSGI only")
 def test_the_door_to_uwsgi_is_inside_uwsgi() -> None:
     with pytest.raises(ImportError, match=r"works inside uWSGI only.*ws4redis\.django_runserver"):
         import_module("ws4redis.uwsgi_runserver")
 
 
+@pytest.mark.contract("asks deployment: #271: settings that are not configured when wsgi.py imports")
 def test_settings_must_be_named_before_the_door_patches() -> None:
     """With gevent's loop, and nothing patched yet."""
     code = (
@@ -265,6 +290,7 @@ REQUESTS: list[tuple[Any, bool]] = [
 ]
 
 
+@pytest.mark.contract("2 package: is_authenticated() is false where nobody can be")
 @pytest.mark.parametrize(("request_", "expected"), REQUESTS)
 def test_is_authenticated(request_: Any, expected: bool) -> None:
     from ws4redis._compat import is_authenticated

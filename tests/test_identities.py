@@ -66,6 +66,13 @@ def close_people(people_site: Site) -> Iterator[None]:
     people_site.close_browsers()
 
 
+@pytest.mark.contract(
+    "3 names: the channel of a user, by get_username(), which may be an e-mail address",
+    "3 names: the channel of a group, by its name",
+    "11.4 groups: what is named groups need not be Django's",
+    "asks identity: #109: sessions and users of another kind",
+    "asks identity: #26: users with an e-mail address",
+)
 def test_users_with_an_email_address(people_site: Site, redis_server: Valkey, facility: str) -> None:
     key = log_in(people_site, "john@example.com")
     browser = people_site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")
@@ -81,6 +88,7 @@ def test_users_with_an_email_address(people_site: Site, redis_server: Valkey, fa
     assert redis_server.client().publish(f"user:mary@example.com:{facility}", "hi") == 0
 
 
+@pytest.mark.contract("3 names: the channel of a session, by its key", "asks delivery: #249: of two tabs one hears")
 def test_several_tabs(site: Site, redis_server: Valkey, facility: str) -> None:
     key = log_in(site, "john")
     tabs = [site.connect(f"/ws/{facility}?subscribe-session", cookie=f"sessionid={key}") for _ in range(5)]
@@ -92,6 +100,7 @@ def test_several_tabs(site: Site, redis_server: Valkey, facility: str) -> None:
         other_login.recv()
 
 
+@pytest.mark.contract("9.2 identity: an expired session, decided: as no cookie")
 def test_an_expired_session_is_none(door: type[Site], redis_server: Valkey, database: Path, facility: str) -> None:
     with door(redis_server.url, DATABASE=str(database), SESSION_COOKIE_AGE="1") as site:
         key = log_in(site, "john")
@@ -103,6 +112,10 @@ def test_an_expired_session_is_none(door: type[Site], redis_server: Valkey, data
         assert redis_server.client().publish(f"broadcast:{facility}", "hi") == 1
 
 
+@pytest.mark.contract(
+    "9.2 identity: no login: broadcasts and session work; decided: user and group have no channel",
+    "asks identity: #59: user and session are heard under runserver only",
+)
 def test_a_session_without_a_login(site: Site, redis_server: Valkey, facility: str) -> None:
     key = get(site, "/visit")
     browser = site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")
@@ -118,6 +131,11 @@ def groups_of_john(redis_server: Valkey, settings_of_redis: None) -> Iterator[Ca
     redis_server.client().delete("ws4redis:memberof:john")
 
 
+@pytest.mark.contract(
+    "11.4 groups: decided: a later change can be told",
+    "asks identity: #17, #49, #277: groups without the database, of another kind, that change",
+    "differs from 0.6: groups that change",
+)
 def test_open_websockets_follow_a_change_of_groups(
     site: Site, redis_server: Valkey, facility: str, groups_of_john: Callable[[list[str]], int]
 ) -> None:
@@ -253,6 +271,10 @@ def test_groups_that_change_while_the_loop_is_cut_off(
     wait_for(lambda: redis.pubsub_channels(f"*:{facility}") == wanted, "the loop asks when it is back")
 
 
+@pytest.mark.contract(
+    "3 names: decided: in names of users, groups and sessions a colon is %3A and a percent sign %25",
+    "differs from 0.6: `:` and `%` in names of users, groups and sessions",
+)
 def test_a_group_is_not_part_of_another(
     site: Site, redis_server: Valkey, facility: str, groups_of_john: Callable[[list[str]], int]
 ) -> None:
@@ -501,6 +523,10 @@ def test_who_speaks_before_the_answer_is_in_no_other_group_than_after_it(lossy: 
 GARBAGE = ["", "x", "x" * 32, "../../etc/passwd", "*", "a:b:c", "%00%0a", "é" * 20]
 
 
+@pytest.mark.contract(
+    "9.2 identity: an invented session, decided: as no cookie",
+    "differs from 0.6: a session key that nobody knows",
+)
 @pytest.mark.parametrize("key", GARBAGE)
 def test_an_invented_session_is_nobodys(site: Site, redis_server: Valkey, facility: str, key: str) -> None:
     site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")

@@ -196,6 +196,7 @@ def proxy(site: UWSGI) -> Iterator[Proxy]:
 # -- the server goes and comes --
 
 
+@pytest.mark.contract("13.2 WS4Redis: it reconnects; decided: but not where it would be refused again")
 def test_the_server_is_killed_and_started_again(site: UWSGI, open_window: OpenWindow, facility: str) -> None:
     window = listen(open_window, site.url("/page.html"), f"{facility}?subscribe-broadcast")
     kill(site)
@@ -232,6 +233,7 @@ def test_runserver_is_stopped_and_started_again(
         wait_for_log(window, "connecting", "connected", "published while away")
 
 
+@pytest.mark.contract("13.2 WS4Redis: after giving up it reconnects")
 def test_a_stalled_connection_is_given_up(proxy: Proxy, open_window: OpenWindow, facility: str) -> None:
     window = listen(open_window, proxy.url, f"{facility}?subscribe-broadcast", HEARTBEAT)
     proxy.stall()
@@ -286,6 +288,7 @@ def test_messages_wait_while_the_server_is_away(site: UWSGI, open_window: OpenWi
     wait_for_log(window, "connected", *queued())
 
 
+@pytest.mark.contract("13.2 WS4Redis: decided: what is sent waits while there is no connection")
 def test_messages_wait_while_connecting(site: UWSGI, open_window: OpenWindow, facility: str) -> None:
     window = open_window(site.url("/page.html"))
     # all in one go: the browser opens no socket before the script has ended
@@ -351,6 +354,7 @@ def test_a_ticket_is_renewed(proxy: Proxy, files: Path, open_window: OpenWindow,
     wait_for_log(window, "connecting", "connected", "to mary")
 
 
+@pytest.mark.contract("13.2 WS4Redis: decided: its address may change")
 def test_the_channel_is_changed(site: UWSGI, open_window: OpenWindow, facility: str) -> None:
     window = listen(open_window, site.url("/page.html"), f"{facility}-old?subscribe-broadcast")
     window.script("client.set_uri(socket_uri(arguments[0]))", f"{facility}-new?subscribe-broadcast")
@@ -379,6 +383,10 @@ def jquery(files: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
         shutil.copy(folder / f"node_modules/jquery-{version}/dist/jquery.js", files / f"jquery-{version}.js")
 
 
+@pytest.mark.contract(
+    "13.2 WS4Redis: decided: jQuery may be passed, and is not used",
+    "differs from 0.6: `WS4Redis` and jQuery",
+)
 @pytest.mark.parametrize("version", JQUERIES)
 def test_with_jquery(
     jquery: None, site: UWSGI, files: Path, open_window: OpenWindow, facility: str, version: str
@@ -398,6 +406,10 @@ class FollowingImports(ManifestStaticFilesStorage):
     support_js_module_import_aggregation = True
 
 
+@pytest.mark.contract(
+    "asks javascript: #160, #136, django-angular #267: without jQuery, as a module",
+    "asks javascript: #168: another app has a file of that name",
+)
 @pytest.mark.parametrize("storage", [ManifestStaticFilesStorage, FollowingImports])
 def test_the_module_as_collected(
     site: UWSGI, files: Path, open_window: OpenWindow, storage: type[ManifestStaticFilesStorage]
@@ -422,6 +434,10 @@ def test_the_module_as_collected(
     assert {urls[0], script} <= set(loaded)
 
 
+@pytest.mark.contract(
+    "2 package: the script is js/ws4redis.js; decided: it has a path of its own, too",
+    "asks javascript: #168: another app has a file of that name",
+)
 def test_both_paths_are_one_script() -> None:
     for name in ("ws4redis.js", "ws4redis.d.ts"):
         assert (STATIC / "ws4redis/js" / name).samefile(STATIC / "js" / name)

@@ -17,6 +17,7 @@ def users() -> Iterator[None]:
         yield
 
 
+@pytest.mark.contract("11.4 groups: a login stores the list of names under ws4redis:memberof")
 @pytest.mark.parametrize(("name", "groups"), [("john", ["chatusers", "writers"]), ("mary", [])])
 def test_login_stores_the_names_of_the_groups(name: str, groups: list[str]) -> None:
     from django.contrib.auth.models import User
@@ -44,6 +45,7 @@ def request_with(**attributes: Any) -> Any:
     return request
 
 
+@pytest.mark.contract("11.4 groups: a user without groups stores none")
 def test_a_user_without_groups() -> None:
     """Of a user model of the site's own."""
     request = request_with(session={})
@@ -51,6 +53,7 @@ def test_a_user_without_groups() -> None:
     assert request.session == {}
 
 
+@pytest.mark.contract("11.4 groups: decided: without a request or session nothing happens")
 @pytest.mark.parametrize("request_", [None, request_with(), request_with(session=None)], ids=["None", "bare", "empty"])
 def test_a_request_without_a_session(request_: Any) -> None:
     from django.contrib.auth.models import User
@@ -58,6 +61,7 @@ def test_a_request_without_a_session(request_: Any) -> None:
     send(User.objects.get(username="john"), request_)
 
 
+@pytest.mark.contract("2 package: there are no tables")
 def test_there_are_no_models() -> None:
     from django.apps import apps
 

@@ -33,6 +33,10 @@ def publish_until_heard(valkey: Valkey, channel: str, listeners: int) -> float:
     return time.monotonic() - begin
 
 
+@pytest.mark.contract(
+    "12 closing: decided: websockets stay open while Redis is away",
+    "differs from 0.6: Redis restarts",
+)
 def test_redis_is_killed_and_started_again(site: Site, valkey: Valkey) -> None:
     browsers = [site.connect(f"/ws/{number % 10}?subscribe-broadcast&publish-broadcast") for number in range(50)]
     valkey.stop(signal.SIGKILL)
@@ -121,6 +125,7 @@ def refused_before_the_upgrade(site: Site) -> int:
     return int(counts(site)["tally"].get("refused with 503", 0))
 
 
+@pytest.mark.contract("9.1 answers: 503, decided: Redis is away")
 @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
 def test_newcomers_are_refused_at_once_while_redis_is_away(site: Site, valkey: Valkey, outage: Outage) -> None:
     """From the time on after which the first of them was refused."""
@@ -194,6 +199,7 @@ def give_up(site: Site, path: str) -> None:
         browser.sendall(handshake(path))
 
 
+@pytest.mark.contract("12 closing: 1013, decided: a browser's message cannot be published")
 def test_a_browsers_message_during_an_outage_closes_with_1013(site: Site, valkey: Valkey) -> None:
     browser = site.connect("/ws/x?publish-broadcast")
     valkey.stop(signal.SIGKILL)
@@ -212,6 +218,7 @@ def test_connections_that_rest_are_killed(site: Site, valkey: Valkey) -> None:
         wait_for(lambda: valkey.client().client_kill_filter(_type="normal", skipme=True), "there is one to be killed")
 
 
+@pytest.mark.contract("differs from 0.6: Redis is away")
 def test_publishing_without_redis_fails_within_the_bound(valkey: Valkey) -> None:
     settings.WS4REDIS_CONNECTION, settings.WS4REDIS_TIMEOUT = valkey.url, 1
     try:

@@ -22,6 +22,11 @@ KINDS = [
 ]
 
 
+@pytest.mark.contract(
+    "8.3 frames: what is UTF-8 is sent as text; decided: the rest as binary",
+    "asks unicode: #236, #237: binary messages",
+    "differs from 0.6: what is no UTF-8",
+)
 @pytest.mark.parametrize(("payload", "first"), KINDS)
 def test_utf8_travels_as_text_and_the_rest_as_binary(payload: bytes, first: int) -> None:
     frame = Publication(b"broadcast:a", payload).frame

@@ -113,6 +113,13 @@ MESSAGES = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: one name is the channel and the key of its last message",
+    "4.3 RedisStore: decided: text and bytes are messages, too",
+    "4.3 RedisStore: pipeline_publish_message() does the same in one round trip",
+    "14 manual: 6 text may be published",
+    "differs from 0.6: what can be published",
+)
 @pytest.mark.parametrize(("message", "payload"), MESSAGES, ids=lambda value: repr(value[:10]))
 @pytest.mark.parametrize("method", ["publish_message", "pipeline_publish_message"])
 def test_messages(
@@ -124,6 +131,11 @@ def test_messages(
     assert client.get(f"broadcast:{facility}") == payload
 
 
+@pytest.mark.contract(
+    "4.2 RedisMessage: decided: a publisher refuses a value of any other type with an error that names it",
+    "4.3 RedisStore: a message of any other type is a ValueError",
+    "differs from 0.6: what can be published",
+)
 @pytest.mark.parametrize("message", [None, 5, 1.5, True, {"a": 1}, ["a"], ("a",), object(), memoryview(b"a")], ids=type)
 @pytest.mark.parametrize("method", ["publish_message", "pipeline_publish_message"])
 @pytest.mark.parametrize("audience", [{}, {"broadcast": True}], ids=repr)
@@ -133,6 +145,9 @@ def test_what_is_no_message(client: redis.Redis, facility: str, audience: Any, m
     assert not client.exists(f"broadcast:{facility}")
 
 
+@pytest.mark.contract(
+    "4.2 RedisMessage: decided: a publisher refuses a value of any other type with an error that names it"
+)
 @pytest.mark.parametrize("message", ["beat", b"beat"])
 def test_the_heartbeat_is_no_message(client: redis.Redis, facility: str, message: Any) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)
@@ -157,6 +172,18 @@ EXPIRIES: list[tuple[int | None, int | None, int | None]] = [
 ]
 
 
+@pytest.mark.contract(
+    "4.3 RedisStore: each channel is published to, and keeps the message",
+    "4.3 RedisStore: expire in seconds replaces what was kept, and its time",
+    "4.3 RedisStore: expire of 0 or less publishes only, and leaves what was kept",
+    "4.3 RedisStore: expire of None means WS4REDIS_EXPIRE",
+    "4.3 RedisStore: decided: None as WS4REDIS_EXPIRE publishes only",
+    "4.3 RedisStore: pipeline_publish_message() does the same in one round trip",
+    "11.2 last message: the last message is kept until its time is over",
+    "14 manual: 2 None as WS4REDIS_EXPIRE keeps nothing",
+    "14 manual: 2b with 0 nothing is stored, and what was kept stays",
+    "differs from 0.6: `WS4REDIS_EXPIRE = None`",
+)
 @pytest.mark.parametrize(("expire", "default", "seconds"), EXPIRIES)
 @pytest.mark.parametrize("method", ["publish_message", "pipeline_publish_message"])
 def test_expire(
@@ -183,11 +210,13 @@ def test_expire(
         assert all(seconds - 2 <= client.ttl(channel) <= seconds for channel in channels)
 
 
+@pytest.mark.contract("4.3 RedisStore: expire of None means WS4REDIS_EXPIRE")
 def test_the_default_is_an_hour(client: redis.Redis, facility: str) -> None:
     RedisPublisher(facility=facility, broadcast=True).publish_message("hi")
     assert 3590 < client.ttl(f"broadcast:{facility}") <= 3600
 
 
+@pytest.mark.contract("11.2 last message: decided: stored first, then published")
 def test_stored_before_published(client: redis.Redis, facility: str) -> None:
     """Who reads the key when the publication arrives finds it there."""
     stored: list[Any] = []
@@ -203,6 +232,11 @@ def test_stored_before_published(client: redis.Redis, facility: str) -> None:
 # who is counted
 
 
+@pytest.mark.contract(
+    "4.3 RedisStore: decided: the number of receivers is returned",
+    "asks scale: #130, #129: how many have heard it",
+    "differs from 0.6: what publishing returns",
+)
 @pytest.mark.parametrize("expire", [0, 10])
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_the_number_of_listeners(listen: Callable[..., Listeners], facility: str, count: int, expire: int) -> None:
@@ -210,12 +244,17 @@ def test_the_number_of_listeners(listen: Callable[..., Listeners], facility: str
     assert RedisPublisher(facility=facility, broadcast=True).publish_message("hi", expire=expire) == count
 
 
+@pytest.mark.contract("4.3 RedisStore: decided: the number of receivers is returned")
 def test_the_listeners_of_all_channels_are_counted(listen: Callable[..., Listeners], facility: str) -> None:
     listen([f"broadcast:{facility}"], [f"broadcast:{facility}", f"user:john:{facility}"], [f"user:mary:{facility}"])
     publisher = RedisPublisher(facility=facility, broadcast=True, users=["john", "nobody"])
     assert publisher.publish_message("hi") == publisher.pipeline_publish_message("hi", transaction=False) == 3
 
 
+@pytest.mark.contract(
+    "4.3 RedisStore: without channels nothing happens",
+    "5 RedisPublisher: without arguments it fetches only",
+)
 def test_without_channels_nothing_happens(connect: Callable[..., None]) -> None:
     connect(f"redis://127.0.0.1:{free_port()}")  # nobody is asked
     assert RedisPublisher().publish_message("hi") == 0
@@ -225,6 +264,10 @@ def test_without_channels_nothing_happens(connect: Callable[..., None]) -> None:
 # addressing
 
 
+@pytest.mark.contract(
+    "5 RedisPublisher: it takes facility, broadcast, users, groups, sessions and request",
+    "5 RedisPublisher: any combination of audiences adds up",
+)
 def test_all_audiences(client: redis.Redis) -> None:
     publisher = RedisPublisher(
         facility="news",
@@ -246,6 +289,7 @@ def test_all_audiences(client: redis.Redis) -> None:
     }
 
 
+@pytest.mark.contract("5 RedisPublisher: it takes facility, broadcast, users, groups, sessions and request")
 def test_the_arguments_have_their_historic_names() -> None:
     names = {"facility", "broadcast", "users", "groups", "sessions", "request"}
     assert set(inspect.signature(RedisPublisher._get_message_channels).parameters) == names
@@ -284,22 +328,29 @@ def test_an_argument_that_nobody_knows(client: redis.Redis, arguments: dict[str,
         RedisPublisher(**arguments)
 
 
+@pytest.mark.contract("4.3 RedisStore: _publishers is a set of names", "5 RedisPublisher: instances share no channels")
 def test_publishers_do_not_share_state(client: redis.Redis) -> None:
     first = RedisPublisher(facility="news", broadcast=True)
     second = RedisPublisher(facility="news", users=["john"])
     assert (first._publishers, second._publishers) == ({"broadcast:news"}, {"user:john:news"})
 
 
+@pytest.mark.contract("3 names: decided: an audience without a facility is an error")
 def test_an_audience_without_a_facility(client: redis.Redis) -> None:
     with pytest.raises(ValueError, match="facility"):
         RedisPublisher(broadcast=True)
 
 
+@pytest.mark.contract(
+    "4.3 RedisStore: it is made of a Redis client",
+    "5 RedisPublisher: all of a process share one pool",
+)
 def test_publishers_share_the_way_to_redis(client: redis.Redis) -> None:
     first, second = RedisPublisher(), RedisPublisher(facility="news", broadcast=True)
     assert first._connection is second._connection
 
 
+@pytest.mark.contract("4.3 RedisStore: True for SELF and a string for one entry are deprecated, and warn")
 @pytest.mark.parametrize("users", [True, "john"])
 def test_the_deprecation_points_at_the_caller(client: redis.Redis, users: Any) -> None:
     with pytest.warns(DeprecationWarning, match="users") as warnings:
@@ -336,6 +387,14 @@ FETCHES = [
 ]
 
 
+@pytest.mark.contract(
+    "5 RedisPublisher: without arguments it fetches only",
+    "5 RedisPublisher: fetch_message() takes that of the session, the user, the groups or the broadcast, in this order",
+    "5 RedisPublisher: an audience restricts what fetch_message() looks at",
+    "5 RedisPublisher: who has not logged in has no user and no groups",
+    "5 RedisPublisher: missing groups or a missing session are tolerated",
+    "5 RedisPublisher: an unknown audience has nothing",
+)
 @pytest.mark.parametrize(("kept", "username", "groups", "session_key", "audience", "found"), FETCHES)
 def test_fetch_message(
     client: redis.Redis,
@@ -354,6 +413,10 @@ def test_fetch_message(
     assert message == (found and found.encode())
 
 
+@pytest.mark.contract(
+    "5 RedisPublisher: without a request there is the broadcast only",
+    "5 RedisPublisher: decided: for a request without user and session there is the broadcast only",
+)
 def test_fetch_message_without_a_visitor(client: redis.Redis, facility: str) -> None:
     client.set(f"broadcast:{facility}", "hi")
     for request in (None, RequestFactory().get("/")):
@@ -373,6 +436,10 @@ INCOMPLETE: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.contract(
+    "5 RedisPublisher: missing groups or a missing session are tolerated",
+    "5 RedisPublisher: decided: for a request without user and session there is the broadcast only",
+)
 @pytest.mark.parametrize(("attributes", "found"), INCOMPLETE)
 def test_fetch_message_tolerates_what_is_missing(
     client: redis.Redis, facility: str, attributes: dict[str, Any], found: str
@@ -386,11 +453,13 @@ def test_fetch_message_tolerates_what_is_missing(
     assert RedisPublisher().fetch_message(request, facility, "group") is None
 
 
+@pytest.mark.contract("5 RedisPublisher: fetch_message() skips what is empty")
 def test_fetch_message_skips_what_is_empty(client: redis.Redis, facility: str) -> None:
     client.mset({f"session:key:{facility}": "", f"broadcast:{facility}": "hi"})
     assert RedisPublisher().fetch_message(request_of(session_key="key"), facility) == b"hi"
 
 
+@pytest.mark.contract("5 RedisPublisher: what is fetched is plain bytes")
 def test_what_is_fetched_is_plain_bytes(client: redis.Redis, facility: str) -> None:
     RedisPublisher(facility=facility, broadcast=True).publish_message(b"\x00\xff")
     message = RedisPublisher().fetch_message(None, facility, audience="broadcast")
@@ -408,6 +477,10 @@ class CountingConnection(redis.Connection):
         return super().send_packed_command(*args, **kwargs)
 
 
+@pytest.mark.contract(
+    "4.3 RedisStore: pipeline_publish_message() does the same in one round trip",
+    "asks scale: #278, #299: many round trips for many users",
+)
 @pytest.mark.parametrize("method", ["publish_message", "pipeline_publish_message"])
 @pytest.mark.parametrize("expire", [0, 10])
 def test_one_round_trip(
@@ -430,6 +503,7 @@ def test_fetching_is_one_round_trip(redis_server: Valkey, connect: Callable[...,
     assert CountingConnection.trips - before == 1
 
 
+@pytest.mark.contract("4.3 RedisStore: pipeline_publish_message(transaction=True) is one step; decided: so is False")
 @pytest.mark.parametrize("transaction", [True, False])
 def test_transaction(client: redis.Redis, facility: str, transaction: bool) -> None:
     """One step either way: a subscription cannot come between the last message and its publication."""
@@ -498,6 +572,7 @@ GONE: dict[str, Callable[[Valkey], Any]] = {
 }
 
 
+@pytest.mark.contract("differs from 0.6: `charset`, `errors` and `single_connection_client` in `WS4REDIS_CONNECTION`")
 @pytest.mark.parametrize("name", GONE)
 def test_arguments_that_redis_py_once_had(
     redis_server: Valkey, connect: Callable[..., None], facility: str, name: str
@@ -533,6 +608,7 @@ class SocketValkey(Valkey):
         return [*super().command(), "--unixsocket", str(self.path)]
 
 
+@pytest.mark.contract("asks deployment: #212, #213, #214, #215, #241: Redis by a Unix socket")
 def test_unix_sockets(tmp_path: Path, connect: Callable[..., None], facility: str) -> None:
     path = tmp_path / "redis.sock"
     with SocketValkey(path) as server:
@@ -563,6 +639,7 @@ def test_passwords(redis_server: Valkey, client: redis.Redis, connect: Callable[
         client.acl_deluser("web")
 
 
+@pytest.mark.contract("5 RedisPublisher: all of a process share one pool", "differs from 0.6: settings")
 def test_the_client_follows_the_settings(connect: Callable[..., None], redis_server: Valkey) -> None:
     first = redis_client.client()
     assert redis_client.client() is first, "one client for all"
@@ -576,6 +653,7 @@ def test_the_client_follows_the_settings(connect: Callable[..., None], redis_ser
         assert redis_client.client() is not second
 
 
+@pytest.mark.contract("5 RedisPublisher: all of a process share one pool")
 def test_threads_share_the_client(connect: Callable[..., None]) -> None:
     """Whoever comes first makes it: two clients would be two pools, and twice the connections."""
     interval = sys.getswitchinterval()
@@ -625,6 +703,7 @@ ACTS: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.contract("differs from 0.6: Redis is away")
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 def test_nobody_listens(connect: Callable[..., None], act: Callable[[], Any]) -> None:
     connect(f"redis://127.0.0.1:{free_port()}")
@@ -747,6 +826,7 @@ def named_connections(client: redis.Redis, name: str) -> int:
     return sum(each["name"] == name for each in client.client_list())
 
 
+@pytest.mark.contract("5 RedisPublisher: it works in threads, forked workers and a shell")
 @pytest.mark.parametrize("first_use", [True, False], ids=["at first", "later"])
 def test_many_publish_at_once(
     redis_server: Valkey,
@@ -847,6 +927,7 @@ def test_who_gives_up_waiting_takes_no_room() -> None:
     assert [room.enter(0) for _ in range(4)] == [True] * 3 + [False]
 
 
+@pytest.mark.contract("5 RedisPublisher: it may be used again")
 def test_publishing_works_at_once_after_a_restart(connect: Callable[..., None], facility: str) -> None:
     """Connections that wait in the pool have ended meanwhile; nobody shall notice."""
     with Valkey() as server:
@@ -877,6 +958,7 @@ def test_publishing_works_while_connections_are_killed(
                 client.client_kill_filter(_id=each["id"])
 
 
+@pytest.mark.contract("5 RedisPublisher: it works in threads, forked workers and a shell")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_shares_no_connection(client: redis.Redis, facility: str) -> None:
     publisher = RedisPublisher(facility=facility, broadcast=True)

@@ -300,6 +300,7 @@ class ToJohn:
 # -- what each recipe shows --
 
 
+@pytest.mark.contract("asks deployment: #71, #223, #133: 502 behind nginx")
 @every_recipe
 def test_a_user_message_arrives(deployment: Deployment, visits: dict[str, Visit], to_john: ToJohn, name: str) -> None:
     here = facility("now", name)
@@ -403,6 +404,7 @@ def test_one_address_has_so_many_websockets(
         assert refused(other) is None
 
 
+@pytest.mark.contract("asks deployment: #186, #56, #123, #10: idle websockets are cut off")
 @every_recipe
 def test_an_idle_minute(deployment: Deployment, visits: dict[str, Visit], to_john: ToJohn, name: str) -> None:
     assert deployment[name]
@@ -463,6 +465,7 @@ def test_reload(deployment: Deployment, visits: dict[str, Visit], restart: Resta
         to_john.arrives(websocket, "after")
 
 
+@pytest.mark.contract("asks scale: #72: under uWSGI's emperor")
 def test_the_emperor_reloads(
     deployment: Deployment, visits: dict[str, Visit], restart: Restart, to_john: ToJohn
 ) -> None:

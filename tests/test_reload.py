@@ -205,6 +205,7 @@ def check_answer(answer: Future[str], patient: bool) -> None:
             answer.result(20)
 
 
+@pytest.mark.contract("12 closing: 1012, decided: uWSGI reloads or stops")
 @with_or_without_a_request
 @pytest.mark.parametrize("how", RELOADS)
 def test_reload(reloadable: Reloadable, redis_server: Valkey, how: str, in_flight: bool) -> None:
@@ -230,6 +231,7 @@ def test_reload(reloadable: Reloadable, redis_server: Valkey, how: str, in_fligh
     assert_quiet(site.new_log())
 
 
+@pytest.mark.contract("12 closing: 1012, decided: uWSGI reloads or stops")
 @with_or_without_a_request
 @pytest.mark.parametrize("how", STOPS)
 def test_stop(start: Callable[..., Reloadable], how: str, in_flight: bool) -> None:

@@ -31,6 +31,7 @@ def site(redis_server: Valkey, database: Path) -> Iterator[RunServer]:
         yield server
 
 
+@pytest.mark.contract("8.4 runserver: decided: Django's banner and reloads are as ever")
 def test_django_prints_its_banner(site: RunServer) -> None:
     # since Django 6.1 it says of which kind
     assert re.search(
@@ -38,10 +39,15 @@ def test_django_prints_its_banner(site: RunServer) -> None:
     )
 
 
+@pytest.mark.contract(
+    "2 package: the script is js/ws4redis.js; decided: it has a path of its own, too",
+    "13.2 WS4Redis: it is included by the static tag, or behind STATIC_URL",
+)
 def test_static_files_are_served(site: RunServer) -> None:
     assert "WS4Redis" in get(site, "/static/js/ws4redis.js")
 
 
+@pytest.mark.contract("12 closing: decided: a normal end is quiet")
 def test_the_log_has_one_quiet_line_for_each_websocket(site: RunServer) -> None:
     before = len(site.log())
     browser = site.connect("/ws/quiet?subscribe-broadcast")
@@ -57,6 +63,10 @@ def test_the_log_has_one_quiet_line_for_each_websocket(site: RunServer) -> None:
     assert '"GET /ws/quiet?subscribe-broadcast HTTP/1.1" 101 -' in line
 
 
+@pytest.mark.contract(
+    "8.4 runserver: one thread for each websocket, given back",
+    "asks scale: #73, #93, #94: memory and files of websockets that are gone",
+)
 def test_threads_and_descriptors_come_back(site: RunServer) -> None:
     site.connect().close()
     wait_for(lambda: counts(site)["connections"] == 0, "it has left")
@@ -74,6 +84,7 @@ def test_threads_and_descriptors_come_back(site: RunServer) -> None:
     wait_for(back, f"as before: {before}")
 
 
+@pytest.mark.contract("11.3 order: decided: each channel arrives complete and in order, in bursts, too")
 def test_a_stalled_browser_delays_nobody(site: RunServer, redis_server: Valkey) -> None:
     stalled = plain_socket(site, "/ws/burst?subscribe-broadcast")
     # 600 MB in all: without wsaccel the client would take minutes to look for bad UTF-8
@@ -91,6 +102,7 @@ def test_a_stalled_browser_delays_nobody(site: RunServer, redis_server: Valkey) 
     stalled.close()
 
 
+@pytest.mark.contract("8.4 runserver: decided: what came along with the request is read")
 def test_what_is_sent_before_the_answer_is_not_lost(site: RunServer, redis_server: Valkey) -> None:
     """Request and first frame in one packet: the server has read both."""
     with socket.create_connection(("127.0.0.1", site.port), timeout=20) as browser:
@@ -103,6 +115,7 @@ def test_what_is_sent_before_the_answer_is_not_lost(site: RunServer, redis_serve
         assert browser.recv(1000).startswith(b"HTTP/1.1 101 ")
 
 
+@pytest.mark.contract("8.4 runserver: the setting WSGI_APPLICATION is enough; decided: nothing else is replaced")
 def test_nothing_of_djangos_own_server_is_replaced() -> None:
     """Beside WSGI_APPLICATION nothing is needed, and whatever else uses these works as ever."""
     code = (
@@ -128,6 +141,10 @@ DISPATCHED = [
 ]
 
 
+@pytest.mark.contract(
+    "8.4 runserver: application: what is below WEBSOCKET_URL is a websocket's, the rest Django's",
+    "8.4 runserver: without WEBSOCKET_URL all is Django's",
+)
 @pytest.mark.parametrize(("url", "path", "whose"), DISPATCHED)
 def test_what_is_below_the_url_is_a_websockets(
     monkeypatch: pytest.MonkeyPatch, url: str | None, path: str, whose: str
@@ -158,6 +175,7 @@ def test_a_breakpoint_stops_one_browser_only(redis_server: Valkey) -> None:
         assert stopped.recv() == "stop"
 
 
+@pytest.mark.contract("8.4 runserver: --nothreading is refused; decided: with a 503 that says so")
 def test_nothreading_is_refused_with_a_reason(redis_server: Valkey) -> None:
     class OneAtATime(RunServer):
         arguments = ("--noreload", "--nothreading")
@@ -192,6 +210,11 @@ def test_ipv6(redis_server: Valkey) -> None:
         browser.shutdown()
 
 
+@pytest.mark.contract(
+    "8.4 runserver: decided: Django's banner and reloads are as ever",
+    "12 closing: runserver just ends its websockets when it reloads",
+    "asks deployment: #210: runserver starts anew when a browser comes",
+)
 def test_autoreload_with_open_websockets(redis_server: Valkey, tmp_path: Path) -> None:
     """Browsers are cut off, and served again by the next process; nothing of the former is left."""
 
@@ -263,6 +286,10 @@ SERVERS = {
 }
 
 
+@pytest.mark.contract(
+    "8.4 runserver: decided: django-sslserver and runserver_plus",
+    "asks deployment: #132, #229: wss:// while developing",
+)
 @pytest.mark.parametrize(("serve", "tls"), SERVERS.values(), ids=SERVERS)
 def test_other_development_servers(redis_server: Valkey, certificate: str, serve: str, tls: bool) -> None:
     if serve is WERKZEUG:
@@ -290,6 +317,7 @@ def test_other_development_servers(redis_server: Valkey, certificate: str, serve
         assert "Traceback" not in site.log()
 
 
+@pytest.mark.contract("8.4 runserver: under LiveServerTestCase, by set_app()")
 def test_under_a_live_server(redis_server: Valkey, settings_of_redis: None) -> None:
     """As LiveServerTestCase does it, with the application swapped in."""
     import django

@@ -171,6 +171,11 @@ def arrives(redis_server: Valkey) -> Callable[..., None]:
     return publish
 
 
+@pytest.mark.contract(
+    "asks identity: #267: the loop takes somebody for anonymous",
+    "asks identity: #109: sessions and users of another kind",
+    "differs from 0.6: sessions in the database",
+)
 def test_a_login_is_heard_by_all_audiences(site: Site, redis_server: Valkey, facility: str, arrives: Any) -> None:
     key = log_in(site, "john")
     browser = site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={key}")
@@ -218,6 +223,7 @@ def test_another_login_with_the_same_browser(
     arrives(f"user:john:{facility}", site.connect(f"/ws/{facility}?{ALL}", cookie=f"sessionid={again}"))
 
 
+@pytest.mark.contract("asks identity: #103: hooks that ask the database", "differs from 0.6: sessions in the database")
 def test_a_slow_database_keeps_only_those_waiting_who_need_it(
     site: Site, store: Any, facility: str, arrives: Any
 ) -> None:

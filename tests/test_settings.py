@@ -44,6 +44,7 @@ DEFAULTS = [
 ]
 
 
+@pytest.mark.contract("14 manual: 1 WEBSOCKET_URL is /ws/ by default, everywhere")
 @pytest.mark.parametrize(("name", "default"), DEFAULTS)
 def test_defaults(name: str, default: Any) -> None:
     with override_settings():
@@ -253,6 +254,7 @@ def test_e005_a_prefix_that_names_an_audience() -> None:
     assert "'shop:user'" in error.msg
 
 
+@pytest.mark.contract("9.4 allowed channels: decided: a path that leads nowhere lets nobody in")
 @pytest.mark.parametrize(
     "name",
     ["WS4REDIS_SUBSCRIBER", "WS4REDIS_PROCESS_REQUEST", "WS4REDIS_ALLOWED_CHANNELS", "WS4REDIS_SUBPROTOCOL"],
@@ -299,6 +301,7 @@ HISTORIC: list[tuple[dict[str, Any], list[tuple[str, str]]]] = [
 ]
 
 
+@pytest.mark.contract("differs from 0.6: visitors without a session cookie")
 @pytest.mark.parametrize(("settings", "told"), HISTORIC)
 def test_what_meant_something_else_in_django_websocket_redis(
     settings: dict[str, Any], told: list[tuple[str, str]]

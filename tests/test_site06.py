@@ -211,6 +211,14 @@ PAGES = [
 ]
 
 
+@pytest.mark.contract(
+    "2 package: decided: Django is set up where nobody has done it",
+    "13.1 templates: WEBSOCKET_URI: scheme by the request's, host, WEBSOCKET_URL",
+    "13.2 WS4Redis: it is included by the static tag, or behind STATIC_URL",
+    "14 manual: 16 /chat/, /userchat/ and /groupchat/",
+    "asks deployment: #271: settings that are not configured when wsgi.py imports",
+    "asks javascript: #201, #243: STATIC_URL, and a demonstration that runs",
+)
 @pytest.mark.parametrize(("path", "words"), PAGES)
 def test_pages(site: Site06, path: str, words: str) -> None:
     assert words.format(host=f"127.0.0.1:{site.pages.port}") in site.visitor().get(path)
@@ -249,6 +257,13 @@ AUDIENCES: list[tuple[str, dict[str, Any], str, str | None, str | None]] = [
 ]
 
 
+@pytest.mark.contract(
+    "8.5 uWSGI: decided: whatever gevent has not patched by then is patched",
+    "14 manual: 16 /chat/, /userchat/ and /groupchat/",
+    "14 manual: 18 the fixture's group is chatusers",
+    "14 manual: 21 wsgi.py may patch little or nothing, and set DJANGO_SETTINGS_MODULE first",
+    "asks scale: #116: Django on another WSGI server",
+)
 @pytest.mark.parametrize(("path", "form", "flags", "hears", "hears_not"), AUDIENCES)
 def test_audiences(
     site: Site06, store: redis.Redis, path: str, form: dict[str, Any], flags: str, hears: str, hears_not: str | None
@@ -334,6 +349,10 @@ SAID: list[tuple[str | bytes, str | bytes]] = [
 ]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: subclasses override publish_message() to react",
+    "8.3 frames: binary messages of browsers are published and kept unchanged",
+)
 @pytest.mark.parametrize(("said", "heard"), SAID)
 def test_said_with_and_without_echo(site: Site06, store: redis.Redis, said: str | bytes, heard: str | bytes) -> None:
     with_echo, without, other = (site.open(f"foobar?{flags}") for flags in (ECHO, BOTH, "subscribe-broadcast"))
@@ -345,6 +364,10 @@ def test_said_with_and_without_echo(site: Site06, store: redis.Redis, said: str 
     nothing_waits(store, "broadcast:foobar", without)
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: publish_message() gets each message of the browser, with the default expiry",
+    "6 RedisSubscriber: subclasses override publish_message() to react",
+)
 def test_a_subscriber_reacts(site: Site06, store: redis.Redis) -> None:
     browser = site.open(f"foobar?{ECHO}")
     browser.send("/count clicks")
@@ -390,6 +413,7 @@ ANSWERS: list[tuple[str, str | None, dict[str, Any], int, str]] = [
 ]
 
 
+@pytest.mark.contract("14 manual: 9 who has not logged in gets the hook's 403")
 @pytest.mark.parametrize(("path", "visitor", "options", "status", "words"), ANSWERS)
 def test_answers(
     site: Site06, path: str, visitor: str | None, options: dict[str, Any], status: int, words: str
@@ -399,6 +423,7 @@ def test_answers(
     assert words in text
 
 
+@pytest.mark.contract("8.4 runserver: a page below WEBSOCKET_URL is a 400")
 def test_a_page_is_no_websocket(site: Site06) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(site.url("/ws/foobar"))
@@ -436,6 +461,7 @@ def test_tokens(serve: Callable[[str], Site06], store: redis.Redis) -> None:
     assert [receive(browser), receive(browser)] == ["to john", "to his group"]
 
 
+@pytest.mark.contract("8.1 server: a Redis client may be given to it")
 def test_a_client_made_elsewhere(serve: Callable[[str], Site06], store: redis.Redis) -> None:
     """Given to the server, it is the only way to Redis: the settings lead nowhere."""
     site = serve("uwsgi with a client")
@@ -461,6 +487,11 @@ OWN_SERVERS: list[tuple[str, dict[str, str], int, str]] = [
 ]
 
 
+@pytest.mark.contract(
+    "2.1 exceptions: a server may raise HandshakeError",
+    "6 RedisSubscriber: subclasses of the server override process_request()",
+    "8.1 server: assure_protocol_requirements() may ask for more, or less",
+)
 @pytest.mark.parametrize(("path", "headers", "status", "words"), OWN_SERVERS)
 def test_own_servers_answer(apps: Site06, path: str, headers: dict[str, str], status: int, words: str) -> None:
     found, text = answer_of(lambda: apps.open(path, header=headers))
@@ -477,6 +508,7 @@ IDENTITIES: list[tuple[str, dict[str, str], str | None, str]] = [
 ]
 
 
+@pytest.mark.contract("8.1 server: process_request() may say who it is")
 @pytest.mark.parametrize(("flags", "headers", "visitor", "channel"), IDENTITIES)
 def test_an_own_server_says_who_it_is(
     apps: Site06, store: redis.Redis, flags: str, headers: dict[str, str], visitor: str | None, channel: str
@@ -488,18 +520,21 @@ def test_an_own_server_says_who_it_is(
     assert receive(browser) == "hi"
 
 
+@pytest.mark.contract("8.1 server: process_subscriptions() may change flags and echo")
 def test_an_own_server_changes_flags(apps: Site06, store: redis.Redis) -> None:
     browser = apps.open("listen/x?publish-broadcast")
     browser.send("unheard")
     nothing_waits(store, "broadcast:listen/x", browser)
 
 
+@pytest.mark.contract("8.1 server: process_subscriptions() may change flags and echo")
 def test_an_own_server_decides_on_echo(apps: Site06) -> None:
     browser = apps.open(f"echo/x?{BOTH}")
     browser.send("hi")
     assert receive(browser) == "hi"
 
 
+@pytest.mark.contract("8.1 server: websockets are the open ones of this process")
 def test_a_server_knows_its_websockets(apps: Site06) -> None:
     browsers = [apps.open("echo/x") for _ in range(3)]
     wait_for(lambda: apps.visitor().get("/open/echo") == "3", "three")
@@ -518,6 +553,12 @@ TEAM = [
 ]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: it has four flags to hear and four to say; subclasses may add to both",
+    "6 RedisSubscriber: subclasses override set_pubsub_channels() for channels of their own",
+    "asks identity: #261: channels for anybody",
+    "asks channels: #261: channels of any name",
+)
 @pytest.mark.parametrize(("flags", "channel", "heard"), TEAM)
 @pytest.mark.parametrize("kept", [True, False])
 def test_own_channels(apps: Site06, store: redis.Redis, flags: str, channel: str, heard: bool, kept: bool) -> None:
@@ -541,6 +582,10 @@ TEAM_SAYS = [
 ]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: it has four flags to hear and four to say; subclasses may add to both",
+    "6 RedisSubscriber: subclasses override set_pubsub_channels() for channels of their own",
+)
 @pytest.mark.parametrize(("flags", "channels"), TEAM_SAYS)
 def test_own_publishers(apps: Site06, store: redis.Redis, flags: str, channels: list[str]) -> None:
     """The subscriber remembers the user's id, which is the fixture's."""
@@ -564,6 +609,10 @@ LEAVING: dict[str, Callable[[websocket.WebSocket], None]] = {
 }
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: release() on every path; decided: once",
+    "6 RedisSubscriber: subclasses override release() to say goodbye",
+)
 @pytest.mark.parametrize("leave", LEAVING.values(), ids=LEAVING)
 def test_release(apps: Site06, store: redis.Redis, leave: Callable[[websocket.WebSocket], None]) -> None:
     room = f"leaving/{uuid.uuid4().hex}"
@@ -583,6 +632,12 @@ ONCE = [
 ]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: send_persisted_messages() sends what was kept and is not empty, in the order of subscription",
+    "6 RedisSubscriber: decided: an override of send_persited_messages() is called, too",
+    "6 RedisSubscriber: subclasses override send_persisted_messages() to deliver once",
+    "8.1 server: a subscriber may send to its websocket, and close it",
+)
 @pytest.mark.parametrize(("path", "audience", "first", "second"), ONCE)
 def test_delivered_once(
     apps: Site06, store: redis.Redis, path: str, audience: str, first: list[str], second: list[str]
@@ -594,6 +649,10 @@ def test_delivered_once(
         nothing_waits(store, f"broadcast:{path}", browser)
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: parse_response() is one reply of Redis",
+    "6 RedisSubscriber: decided: who overrides parse_response() or get_file_descriptor() has a connection of its own",
+)
 def test_replies_are_filtered(apps: Site06, store: redis.Redis) -> None:
     browsers = [apps.open("filtering/x?subscribe-broadcast&subscribe-user", "john") for _ in range(2)]
     wait_for(lambda: store.pubsub_numsub("site06:user:john:filtering/x")[0][1] == 2, "a connection for each")
@@ -608,6 +667,10 @@ def patterns(store: redis.Redis) -> int:
     return sum(int(each["psub"]) for each in store.client_list())
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: decided: who overrides parse_response() or get_file_descriptor() has a connection of its own",
+    "6 RedisSubscriber: patterns work on a connection of its own, and elsewhere say so",
+)
 def test_replies_of_an_own_connection(apps: Site06, store: redis.Redis) -> None:
     browsers = [apps.open("pattern/x"), apps.open("pattern/y")]
     wait_for(lambda: patterns(store) == 2, "a connection for each")
@@ -660,6 +723,7 @@ def live_tests(environment: dict[str, str]) -> str:
     return manage(environment, "test tests.site06.tests -v 2", capture_output=True).stderr
 
 
+@pytest.mark.contract("8.4 runserver: under LiveServerTestCase, by set_app()")
 @pytest.mark.parametrize("name", LIVE_TESTS)
 def test_under_a_live_server(live_tests: str, name: str) -> None:
     assert re.search(rf"(?m)^{name} \(", live_tests), live_tests

@@ -363,6 +363,7 @@ QUICK = {
 }
 
 
+@pytest.mark.contract("14 manual: 17 what is published after many have subscribed reaches all")
 def test_quick(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     done = subprocess.run([*FANOUT, "--quick", "--json", str(path)], capture_output=True, text=True, timeout=300)

@@ -65,6 +65,7 @@ OWN = [
 ]
 
 
+@pytest.mark.contract("11.1 echo: decided: an equal message of somebody else arrives")
 @pytest.mark.parametrize(("own", "arrives", "others"), OWN)
 def test_each_own_message_is_swallowed_once(own: str, arrives: str, others: str) -> None:
     messages = OwnMessages()
@@ -75,6 +76,7 @@ def test_each_own_message_is_swallowed_once(own: str, arrives: str, others: str)
     assert bool(messages) == bool(Counter(own) - Counter(arrives)), "what is still to come is expected"
 
 
+@pytest.mark.contract("11.1 echo: decided: own messages are counted for each channel")
 def test_own_messages_of_one_channel_are_not_those_of_another() -> None:
     messages = OwnMessages()
     messages.expect(b"broadcast:news", b"hi")
@@ -127,6 +129,12 @@ CHANNELS = [
 ]
 
 
+@pytest.mark.contract(
+    "3 names: decided: a websocket of nobody has no channel of a user, a group or a session",
+    "3 names: decided: a session without a key has no channel",
+    "6 RedisSubscriber: set_pubsub_channels() makes channels of flags and facility",
+    "7 URLs: the order of parameters does not matter",
+)
 @pytest.mark.parametrize(("audiences", "visitor", "expected"), CHANNELS)
 def test_flags_become_channels(client: redis.Redis, audiences: list[str], visitor: str, expected: list[str]) -> None:
     listener, speaker = RedisSubscriber(client), RedisSubscriber(client)
@@ -136,12 +144,14 @@ def test_flags_become_channels(client: redis.Redis, audiences: list[str], visito
     assert (heard(speaker), speaker._publishers) == ([], set(expected))
 
 
+@pytest.mark.contract("6 RedisSubscriber: set_pubsub_channels() makes channels of flags and facility")
 def test_both_directions(client: redis.Redis) -> None:
     subscriber = RedisSubscriber(client)
     subscriber.set_pubsub_channels(request_of("john"), ["publish-user", "subscribe-broadcast", "echo"])
     assert (heard(subscriber), subscriber._publishers) == (["broadcast:news"], {"user:john:news"})
 
 
+@pytest.mark.contract("9.3 process request: decided: where it sets neither user nor session, nobody is there")
 def test_a_request_without_user_and_session(client: redis.Redis) -> None:
     subscriber = RedisSubscriber(client)
     subscriber.set_pubsub_channels(
@@ -150,18 +160,27 @@ def test_a_request_without_user_and_session(client: redis.Redis) -> None:
     assert (heard(subscriber), subscriber._publishers) == (["broadcast:news"], {"broadcast:news"})
 
 
+@pytest.mark.contract(
+    "3 names: a websocket's facility is percent-decoded",
+    "6 RedisSubscriber: set_pubsub_channels() makes channels of flags and facility",
+)
 def test_the_facility_is_the_decoded_path(client: redis.Redis) -> None:
     subscriber = RedisSubscriber(client)
     subscriber.set_pubsub_channels(request_of("john", "/ws/gr%C3%BC%C3%9Fe/a:b/"), ["subscribe-user"])
     assert heard(subscriber) == ["user:john:grüße/a:b/"]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: it has four flags to hear and four to say; subclasses may add to both",
+    "7 URLs: there are eight flags and echo",
+)
 def test_the_flags_that_urls_know() -> None:
     audiences = ["session", "group", "user", "broadcast"]
     assert RedisSubscriber.subscription_channels == [f"subscribe-{each}" for each in audiences]
     assert RedisSubscriber.publish_channels == [f"publish-{each}" for each in audiences]
 
 
+@pytest.mark.contract("4.1 SELF: one object, compared by identity")
 def test_historic_names() -> None:
     from ws4redis import redis_store
 
@@ -182,6 +201,7 @@ def speaker_of(client: redis.Redis, *flags: str) -> tuple[RedisSubscriber, OwnMe
 BOTH = ("subscribe-broadcast", "subscribe-user", "publish-broadcast", "publish-user")
 
 
+@pytest.mark.contract("11.1 echo: without echo own messages do not come back, on none of the channels")
 @pytest.mark.parametrize("message", ["hü", "hü".encode(), RedisMessage("hü"), bytearray("hü".encode())])
 def test_what_will_come_back_is_remembered(client: redis.Redis, message: Any) -> None:
     subscriber, own = speaker_of(client, *BOTH)
@@ -227,6 +247,7 @@ def test_with_echo_nothing_is_remembered(client: redis.Redis) -> None:
     assert subscriber.publish_message("hi", expire=0) == 0
 
 
+@pytest.mark.contract("7 URLs: without publish-* what is said is dropped silently")
 def test_a_listener_without_a_voice_publishes_nothing(client: redis.Redis) -> None:
     subscriber, own = speaker_of(client, "subscribe-broadcast")
     assert subscriber.publish_message("hi") == 0

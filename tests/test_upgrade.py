@@ -102,6 +102,26 @@ ANSWERS: list[tuple[str, dict[str, Any], str, str]] = [
 ]
 
 
+@pytest.mark.contract(
+    "8.1 server: it is a WSGI application",
+    "8.4 runserver: a page below WEBSOCKET_URL is a 400",
+    "8.4 runserver: 101 with the accepted key, in HTTP/1.1",
+    "8.4 runserver: decided: Django 4.2 and later",
+    "8.5 uWSGI: decided: answers and versions are those of runserver",
+    "9.1 answers: 400: not GET",
+    "9.1 answers: 400: not HTTP/1.1",
+    "9.1 answers: 400: no Upgrade, or another one; the body speaks of an upgrade to a websocket",
+    "9.1 answers: 426: no version; decided: with the headers of RFC 6455",
+    "9.1 answers: versions 13, 8 and 7 are accepted; decided: others are a 426",
+    "9.1 answers: 400: no key (decided: under uWSGI, too), or not of 16 bytes",
+    "9.1 answers: 400, decided: a key that is no base64",
+    "9.5 origin: decided: a page of another site that comes with a cookie, or with other authority, is refused",
+    "9.5 origin: decided: without cookie, authority and hooks, or without an origin, nothing is refused",
+    "asks deployment: #54, #124, #247: no Sec-WebSocket-Key, or an upgrade that uWSGI cannot make",
+    "asks deployment: #193, #204, #273: who opens such a URL as a page is told why it is none",
+    "asks deployment: #184: websockets on a host of their own",
+    "asks javascript: #152, #149, #151, #154: a subprotocol that nobody asked for",
+)
 @pytest.mark.parametrize(("headers", "status", "words"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS])
 def test_answers(site: Site, headers: dict[str, Any], status: str, words: str) -> None:
     request = {name: value for name, value in headers.items() if name in ("method", "version")}
@@ -190,6 +210,11 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.contract(
+    "9.1 answers: status line, and a body that says what is wrong; decided: as plain text",
+    "asks deployment: #193, #204, #273: who opens such a URL as a page is told why it is none",
+    "differs from 0.6: what a refused visitor sees",
+)
 @pytest.mark.parametrize(("headers", "status"), REFUSALS)
 def test_a_refusal_is_a_line_of_plain_text(site: Site, headers: dict[str, Any], status: str) -> None:
     head, _, body = answer(site, headers).partition("\r\n\r\n")
@@ -198,6 +223,7 @@ def test_a_refusal_is_a_line_of_plain_text(site: Site, headers: dict[str, Any], 
     assert body.endswith("\n") and body.count("\n") == 1
 
 
+@pytest.mark.contract("8.4 runserver: a subprotocol only if one is offered; decided: one of them")
 def test_several_subprotocols_without_a_preference(site: Site) -> None:
     assert "Sec-WebSocket-Protocol" not in answer(site, {"Sec-WebSocket-Protocol": "chat, news"})
 
@@ -249,6 +275,10 @@ HOOKED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.contract(
+    "9.5 origin: decided: every page of another site is refused where the site has hooks",
+    "differs from 0.6: pages of other sites",
+)
 @pytest.mark.parametrize("settings", HOOKED, ids=lambda settings: next(iter(settings)))
 def test_where_there_are_hooks_every_page_is_looked_at(
     with_settings: Callable[..., Site], settings: dict[str, Any]
@@ -278,6 +308,7 @@ def test_a_hook_that_calls_an_attribute_is_told_what_to_write(with_settings: Cal
 WITHOUT_A_SLASH = [("/ws/short", "/short"), ("/wsshort", "short")]
 
 
+@pytest.mark.contract("differs from 0.6: `WEBSOCKET_URL` without a slash at an end")
 @pytest.mark.parametrize(("path", "facility"), WITHOUT_A_SLASH)
 def test_a_websocket_url_without_a_slash(
     with_settings: Callable[..., Site], redis_server: Valkey, path: str, facility: str
@@ -307,6 +338,18 @@ UNIMPORTABLE = [
 ]
 
 
+@pytest.mark.contract(
+    "9.1 answers: 403: a hook raises PermissionDenied",
+    "9.1 answers: 500: anything else; decided: without its text",
+    "9.3 process request: 403: it raises PermissionDenied",
+    "9.4 allowed channels: 403: it raises PermissionDenied",
+    "9.4 allowed channels: decided: it may block, e.g. ask the database",
+    "9.4 allowed channels: decided: one that fails lets nobody in, an AttributeError of a path's included",
+    "14 manual: 8 WS4REDIS_ALLOWED_CHANNELS is asked before the upgrade",
+    "asks identity: #103: hooks that ask the database",
+    "asks channels: #190, #174, #103: who may publish",
+    "differs from 0.6: an authorisation hook that fails",
+)
 @pytest.mark.parametrize(("settings", "query", "headers", "status"), HOOKS)
 def test_hooks_fail_closed(
     with_settings: Callable[..., Site], settings: dict[str, Any], query: str, headers: dict[str, str], status: str
@@ -321,6 +364,7 @@ def test_hooks_fail_closed(
     assert "secret" not in text
 
 
+@pytest.mark.contract("9.4 allowed channels: decided: a path that leads nowhere lets nobody in")
 @pytest.mark.parametrize(("setting", "path"), UNIMPORTABLE)
 def test_a_hook_that_cannot_be_imported_refuses_all(redis_server: Valkey, setting: str, path: str) -> None:
     """uWSGI serves on; runserver's system checks do not even let it start."""
@@ -346,6 +390,10 @@ def test_a_prefix_that_names_an_audience_starts_no_server(door: type[Site], redi
         server.__exit__()
 
 
+@pytest.mark.contract(
+    "7 URLs: decided: authorisation sees other spellings as the usual ones",
+    "9.4 allowed channels: what it returns, any iterable, are the flags that hold, unchecked",
+)
 @pytest.mark.parametrize("flags", ["subscribe-user&subscribe-broadcast", "subscribe=user&subscribe=broadcast"])
 def test_allowed_channels_filters(with_settings: Callable[..., Site], redis_server: Valkey, flags: str) -> None:
     site = with_settings(WS4REDIS_ALLOWED_CHANNELS="tests.site.hooks.only_broadcast")
@@ -356,6 +404,10 @@ def test_allowed_channels_filters(with_settings: Callable[..., Site], redis_serv
     assert browser.recv() == "hi"
 
 
+@pytest.mark.contract(
+    "9.4 allowed channels: decided: None as its answer leaves the flags, and is warned of",
+    "differs from 0.6: an authorisation hook that returns nothing",
+)
 def test_a_hook_that_returns_none_is_named_once(with_settings: Callable[..., Site]) -> None:
     site = with_settings(WS4REDIS_ALLOWED_CHANNELS="tests.site.hooks.returns_nothing")
     for _ in range(3):
@@ -363,6 +415,10 @@ def test_a_hook_that_returns_none_is_named_once(with_settings: Callable[..., Sit
     assert site.log().count("tests.site.hooks.returns_nothing returned None") == 1
 
 
+@pytest.mark.contract(
+    "9.3 process request: it is called in place of the cookie's look-up",
+    "9.3 process request: a token in the URL may say who it is",
+)
 def test_process_request_says_who_it_is(with_settings: Callable[..., Site], redis_server: Valkey) -> None:
     site = with_settings(WS4REDIS_PROCESS_REQUEST="tests.site.hooks.token_as_user")
     facility = uuid.uuid4().hex
@@ -381,6 +437,11 @@ SUBPROTOCOLS: list[tuple[Any, str, str | None]] = [
 ]
 
 
+@pytest.mark.contract(
+    "8.4 runserver: a subprotocol only if one is offered; decided: one of them",
+    "asks deployment: #206, #248: Safari wants HTTP/1.1 of runserver",
+    "asks javascript: #152, #149, #151, #154: a subprotocol that nobody asked for",
+)
 @pytest.mark.parametrize(("preference", "offered", "chosen"), SUBPROTOCOLS)
 def test_subprotocols(with_settings: Callable[..., Site], preference: Any, offered: str, chosen: str | None) -> None:
     site = with_settings(WS4REDIS_SUBPROTOCOL=preference)
@@ -389,6 +450,7 @@ def test_subprotocols(with_settings: Callable[..., Site], preference: Any, offer
     assert re.findall("Sec-WebSocket-Protocol: (.*)\r", text) == ([chosen] if chosen else [])
 
 
+@pytest.mark.contract("6 RedisSubscriber: the request is at hand in set_pubsub_channels() only, and may be kept")
 def test_a_subscriber_keeps_its_own_request(with_settings: Callable[..., Site]) -> None:
     """uWSGI uses its environ dictionary again for the next visitor."""
     site = with_settings(WS4REDIS_SUBSCRIBER="tests.site.hooks.RememberingSubscriber")
@@ -408,6 +470,11 @@ def test_a_subscriber_keeps_its_own_request(with_settings: Callable[..., Site]) 
     wait_for(lambda: counts(site)["released"] == released + 2, "release() was called for each")
 
 
+@pytest.mark.contract(
+    "8.2 order: decided: nothing is written after the close frame",
+    "12 closing: 1011, decided: the server fails; nothing follows the close frame",
+    "asks deployment: #207, #266: bytes behind the close frame",
+)
 def test_a_subscriber_that_fails_closes_with_1011(with_settings: Callable[..., Site]) -> None:
     site = with_settings(WS4REDIS_SUBSCRIBER="tests.site.hooks.RememberingSubscriber")
     browser = site.connect(f"/ws/{uuid.uuid4().hex}?publish-broadcast")
@@ -419,6 +486,14 @@ def test_a_subscriber_that_fails_closes_with_1011(with_settings: Callable[..., S
     wait_for(lambda: "KeyError: 'name'" in site.log(), "a cookie is missing, and the log says so")
 
 
+@pytest.mark.contract(
+    "3 names: one name is the channel and the key of its last message",
+    "3 names: the prefix comes first with a colon; without one there is none",
+    "3 names: the channel of the broadcast",
+    "3 names: the channel of a user, by get_username(), which may be an e-mail address",
+    "3 names: the channel of a group, by its name",
+    "3 names: the channel of a session, by its key",
+)
 def test_the_prefix_begins_every_name(with_settings: Callable[..., Site], redis_server: Valkey) -> None:
     site, redis = with_settings(WS4REDIS_PREFIX="ws"), redis_server.client()
     key, facility = log_in(site, "john"), uuid.uuid4().hex
@@ -436,6 +511,7 @@ def test_the_prefix_begins_every_name(with_settings: Callable[..., Site], redis_
     assert set(redis.keys(f"*:{facility}")) == encoded
 
 
+@pytest.mark.contract("9.2 identity: no middleware runs")
 def test_no_middleware_runs(door: type[Site], redis_server: Valkey, tmp_path: Path) -> None:
     (tmp_path / "closed_site.py").write_text(
         "from django.http import HttpResponse\n"
@@ -450,6 +526,7 @@ def test_no_middleware_runs(door: type[Site], redis_server: Valkey, tmp_path: Pa
         site.connect()
 
 
+@pytest.mark.contract("14 manual: 1 WEBSOCKET_URL is /ws/ by default, everywhere")
 def test_without_websocket_url_it_is_ws(door: type[Site], redis_server: Valkey, tmp_path: Path) -> None:
     (tmp_path / "brief_settings.py").write_text("from tests.site.settings import *\ndel WEBSOCKET_URL\n")
     with door(redis_server.url, DJANGO_SETTINGS_MODULE="brief_settings", PYTHONPATH=str(tmp_path)) as site:
@@ -467,6 +544,7 @@ NOBODYS: list[tuple[str, str | None]] = [
 ]
 
 
+@pytest.mark.contract("asks identity: #220: a site without users")
 @pytest.mark.parametrize(("engine", "cookie"), NOBODYS)
 def test_a_site_without_users_and_sessions(
     bare_site: Callable[[str], Site], redis_server: Valkey, engine: str, cookie: str | None
@@ -506,6 +584,10 @@ def test_options_of_the_socket(site: Site) -> None:
     wait_for(lambda: counts(site)["options"] == [[1, 1, 1 << 17, 60_000]], "the options of TCP are set")
 
 
+@pytest.mark.contract(
+    "12 closing: 1009, decided: a message is too large",
+    "differs from 0.6: how much a browser may say",
+)
 def test_a_message_that_is_too_big(with_settings: Callable[..., Site]) -> None:
     site = with_settings(WS4REDIS_MAX_MESSAGE_SIZE=1000)
     path = f"/ws/{uuid.uuid4().hex}?subscribe-broadcast&publish-broadcast&echo"
@@ -517,6 +599,7 @@ def test_a_message_that_is_too_big(with_settings: Callable[..., Site]) -> None:
     assert (opcode, int.from_bytes(data[:2], "big")) == (8, 1009)
 
 
+@pytest.mark.contract("9.1 answers: decided: what uWSGI makes impossible is a 503 that the log explains")
 def test_a_server_without_room_refuses_with_503(redis_server: Valkey) -> None:
     """The descriptors end before the browsers do: the rest is told so, and comes in when others leave."""
     with UWSGI(redis_server.url, {"max-fd": 400, "gevent": 20}, WS4REDIS_THREADS="2") as small:
@@ -544,6 +627,10 @@ class Limited(UWSGI):
         return ["sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh", *super().command()]
 
 
+@pytest.mark.contract(
+    "asks scale: #166, #110: only as many websockets as workers, or as --gevent says",
+    "differs from 0.6: how many websockets",
+)
 def test_the_soft_limit_of_descriptors_is_raised(redis_server: Valkey) -> None:
     with Limited(redis_server.url, LOG_LEVEL="INFO") as site:
         found = wait_for(lambda: re.findall(r"worker 1 has room for (\d+) websockets", site.log()), "the capacity")
@@ -553,6 +640,10 @@ def test_the_soft_limit_of_descriptors_is_raised(redis_server: Valkey) -> None:
         assert counts(site)["connections"] == 300
 
 
+@pytest.mark.contract(
+    "asks delivery: #211, #267, #60: all is connected, and nothing arrives",
+    "asks identity: #267: the loop takes somebody for anonymous",
+)
 def test_the_log_names_the_channels_but_no_session_key(with_settings: Callable[..., Site]) -> None:
     site = with_settings()
     key, facility = log_in(site, "john"), uuid.uuid4().hex
@@ -574,6 +665,11 @@ ENDS: dict[str, Callable[[WebSocket], Any]] = {
 }
 
 
+@pytest.mark.contract(
+    "12 closing: decided: a normal end is quiet",
+    "asks deployment: #101, #111, #266, #272, #244: a traceback at each end",
+    "differs from 0.6: how a websocket ends",
+)
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_a_normal_end_is_quiet(site: Site, end: Callable[[WebSocket], Any]) -> None:
     counts(site)  # it has told all about its start
@@ -595,6 +691,7 @@ LOGGED: list[tuple[dict[str, str], dict[str, str | None], str]] = [
 ]
 
 
+@pytest.mark.contract("12 closing: what concerns a visitor is logged to django.request")
 @pytest.mark.parametrize(("settings", "headers", "line"), LOGGED)
 def test_the_logger_is_that_of_djangos_requests(
     with_settings: Callable[..., Site], settings: dict[str, str], headers: dict[str, str | None], line: str
@@ -727,6 +824,14 @@ RAISED: list[tuple[Exception, str]] = [
 ]
 
 
+@pytest.mark.contract(
+    "8.2 order: errors before the upgrade are HTTP's",
+    "9.1 answers: 403: a hook raises PermissionDenied",
+    "9.1 answers: decided: Http404 is a 404, SuspiciousOperation a 400",
+    "9.1 answers: 500: anything else; decided: without its text",
+    "9.3 process request: 403: it raises PermissionDenied",
+    "9.4 allowed channels: 403: it raises PermissionDenied",
+)
 @pytest.mark.parametrize(("error", "status"), RAISED, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("setting", ["WS4REDIS_PROCESS_REQUEST", "WS4REDIS_ALLOWED_CHANNELS"])
 def test_what_a_hook_raises_becomes_a_status(setting: str, error: Exception, status: str) -> None:
@@ -760,6 +865,11 @@ QUERIES: list[tuple[str, list[str], bool]] = [
 ]
 
 
+@pytest.mark.contract(
+    "6 RedisSubscriber: it has four flags to hear and four to say; subclasses may add to both",
+    "7 URLs: unknown names of parameters are ignored",
+    "7 URLs: a subscriber may have further flags",
+)
 @pytest.mark.parametrize(("query", "flags", "echo"), QUERIES)
 def test_which_flags_are_known(query: str, flags: list[str], echo: bool) -> None:
     with override_settings(WS4REDIS_SUBSCRIBER=Recording):
@@ -777,6 +887,12 @@ PERMISSIONS: list[tuple[Callable[[list[str]], Any], list[str]]] = [
 ]
 
 
+@pytest.mark.contract(
+    "7 URLs: decided: authorisation sees other spellings as the usual ones",
+    "9.4 allowed channels: it is given the request and the flags that are known",
+    "9.4 allowed channels: what it returns, any iterable, are the flags that hold, unchecked",
+    "9.4 allowed channels: decided: None as its answer leaves the flags, and is warned of",
+)
 @pytest.mark.parametrize(("returned", "holding"), PERMISSIONS)
 def test_the_hook_is_given_flags_and_its_own_hold(returned: Callable[[list[str]], Any], holding: list[str]) -> None:
     Recording.made.clear()
@@ -793,6 +909,10 @@ def test_the_hook_is_given_flags_and_its_own_hold(returned: Callable[[list[str]]
     assert [each.flags for each in Recording.made] == [holding]
 
 
+@pytest.mark.contract(
+    "9.3 process request: wanted: it may call what it replaces",
+    "asks identity: #67, #82, #164, #232, #233: tokens in place of the session",
+)
 def test_a_hook_may_begin_with_what_it_replaces() -> None:
     seen: list[tuple[Any, Any]] = []
 
@@ -809,6 +929,7 @@ def test_a_hook_may_begin_with_what_it_replaces() -> None:
     assert seen == [("mary", None)]
 
 
+@pytest.mark.contract("9.3 process request: decided: where it sets neither user nor session, nobody is there")
 def test_a_hook_that_identifies_nobody_leaves_nobodys_channels() -> None:
     Recording.made.clear()
     flags = [*RedisSubscriber.subscription_channels, *RedisSubscriber.publish_channels]
@@ -817,6 +938,11 @@ def test_a_hook_that_identifies_nobody_leaves_nobodys_channels() -> None:
     assert (subscriber.channels_heard, subscriber._publishers) == ((b"broadcast:news",), {"broadcast:news"})
 
 
+@pytest.mark.contract(
+    "8.2 order: the order is protocol, identity, flags, WS4REDIS_ALLOWED_CHANNELS, upgrade",
+    "8.2 order: decided: the subscriber is made and subscribed before the upgrade",
+    "14 manual: 8 WS4REDIS_ALLOWED_CHANNELS is asked before the upgrade",
+)
 def test_the_order_of_the_steps() -> None:
     """Who may be refused is refused before there is a subscriber, and before the upgrade."""
     order: list[str] = []
@@ -871,6 +997,11 @@ def test_the_order_of_the_steps() -> None:
     assert order == ["protocol", "hook", *rest]
 
 
+@pytest.mark.contract(
+    "2 package: methods and attributes of their classes",
+    "6 RedisSubscriber: the server knows all flags as possible_channels",
+    "8.1 server: possible_channels, Subscriber and _redis_connection",
+)
 def test_what_a_server_tells_of_itself() -> None:
     given = redis.Redis()
     with override_settings(WS4REDIS_SUBSCRIBER=Recording):

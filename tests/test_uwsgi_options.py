@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from websocket import WebSocketBadStatusException
 
-from tests.servers import UWSGI, Valkey, wait_for
+from tests.servers import ROOT, UWSGI, Valkey, wait_for
 from ws4redis.uwsgi_options import judge
 
 GOOD: dict[str, Any] = {
@@ -54,6 +56,10 @@ def test_verdicts(changes: dict[str, Any], facts: dict[str, bool], error: str, w
     assert warning in "".join(verdict.warnings)
 
 
+@pytest.mark.contract(
+    "9.1 answers: decided: what uWSGI makes impossible is a 503 that the log explains",
+    "asks deployment: #54, #124, #247: no Sec-WebSocket-Key, or an upgrade that uWSGI cannot make",
+)
 def test_what_cannot_work_is_refused_by_name(redis_server: Valkey) -> None:
     with UWSGI(redis_server.url, {"cheaper": 1, "workers": 2}) as site:
         with pytest.raises(WebSocketBadStatusException) as refused:
@@ -62,6 +68,7 @@ def test_what_cannot_work_is_refused_by_name(redis_server: Valkey) -> None:
         assert "uWSGI cannot serve websockets with these options: 'cheaper'" in site.log()
 
 
+@pytest.mark.contract("8.5 uWSGI: decided: whatever gevent has not patched by then is patched")
 def test_one_warning_per_worker_names_the_lines_to_add(redis_server: Valkey) -> None:
     options = {"buffer-size": None, "gevent-early-monkey-patch": False, "binary-path": None, "workers": 2}
     with UWSGI(redis_server.url, options) as site:
@@ -92,6 +99,10 @@ NO_GEVENT: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.contract(
+    "asks delivery: #249: of two tabs one hears",
+    "asks scale: #166, #110: only as many websockets as workers, or as --gevent says",
+)
 @pytest.mark.parametrize(("options", "words"), NO_GEVENT)
 def test_without_gevent(redis_server: Valkey, options: dict[str, Any], words: str) -> None:
     with UWSGI(redis_server.url, {"gevent": None, "gevent-early-monkey-patch": False, **options}) as site:
@@ -102,7 +113,37 @@ def test_without_gevent(redis_server: Valkey, options: dict[str, Any], words: st
         assert "add gevent = 100" not in site.log() or not options
 
 
+@pytest.mark.contract("2 package: decided: Django is set up where nobody has done it")
 def test_wrong_settings_are_told_at_start(redis_server: Valkey) -> None:
     with UWSGI(redis_server.url, WS4REDIS_EXPIRE='"1h"') as site:
         words = "WS4REDIS_EXPIRE is '1h'. It must be a number of seconds, 0 or None."
         wait_for(lambda: words in site.log(), words)
+
+
+class Emperor(UWSGI):
+    """Starts the same options as a vassal."""
+
+    vassals: Path
+
+    def command(self) -> list[str]:
+        lines = ["[uwsgi]", f"http-socket = 127.0.0.1:{self.port}", f"virtualenv = {sys.prefix}", f"chdir = {ROOT}"]
+        lines += [
+            f"{name} = {'true' if value is True else value}"
+            for name, value in self.options.items()
+            if value is not None
+        ]
+        (self.vassals / "site.ini").write_text("\n".join([*lines, "die-on-term = true", "no-orphans = true", ""]))
+        return [self.program, "--emperor", str(self.vassals), "--emperor-wrapper", self.program]
+
+    def answers(self) -> bool:
+        return super().answers() and "running gevent loop engine" in self.log()
+
+
+@pytest.mark.contract("asks scale: #72: under uWSGI's emperor")
+def test_an_ini_is_a_vassal(redis_server: Valkey, tmp_path: Path) -> None:
+    emperor = Emperor(redis_server.url)
+    emperor.vassals = tmp_path
+    with emperor:
+        browser = emperor.connect("/ws/vassal?subscribe-broadcast")
+        assert redis_server.client().publish("broadcast:vassal", "hi") == 1
+        assert browser.recv() == "hi"

@@ -51,6 +51,10 @@ MESSAGES = [
 ]
 
 
+@pytest.mark.contract(
+    "8.6 websocket: text and binary are told apart",
+    "asks delivery: uwsgi #1241, #1716, flask-uwsgi-websocket #47, #48: of messages sent at once the first is heard",
+)
 @pytest.mark.parametrize(("data", "messages"), MESSAGES)
 @pytest.mark.parametrize("portion", [1 << 16, 3])
 def test_messages_are_handed_on(wire: Wire, data: bytes, messages: list[str | bytes], portion: int) -> None:
@@ -62,6 +66,7 @@ def test_messages_are_handed_on(wire: Wire, data: bytes, messages: list[str | by
     assert wire.websocket.open
 
 
+@pytest.mark.contract("8.6 websocket: pings are answered")
 def test_pings_are_answered(wire: Wire) -> None:
     wire.say(frame(PING, b"one") + frame(TEXT, b"hi") + frame(PING, b"two"))
     assert wire.frames() == [(0xA, b"one"), (0xA, b"two")]
@@ -145,6 +150,7 @@ SENT = [
 ]
 
 
+@pytest.mark.contract("8.6 websocket: send(message, binary)")
 @pytest.mark.parametrize(("message", "binary", "expected"), SENT)
 def test_send(wire: Wire, message: str | bytes, binary: bool | None, expected: tuple[int, bytes]) -> None:
     wire.websocket.send(message, binary=binary)
@@ -332,6 +338,7 @@ def test_the_browser_closes(wire: Wire, said: bytes, answer: tuple[int, bytes], 
     assert wire.websocket.close_code == code
 
 
+@pytest.mark.contract("8.6 websocket: close(code, message)")
 def test_the_server_closes(wire: Wire) -> None:
     wire.websocket.close(1001, "bye")
     assert not wire.websocket.open
@@ -451,6 +458,7 @@ def test_the_close_frame_survives_a_browser_that_goes_on_sending(
 # the end of the wire
 
 
+@pytest.mark.contract("12 closing: decided: a browser that just goes is told nothing")
 def test_the_browser_is_gone(wire: Wire) -> None:
     wire.say(frame(TEXT, b"hi") + frame(TEXT, b"half")[:5])
     wire.browser.close()
@@ -538,6 +546,10 @@ def test_the_browser_goes_while_something_waits(narrow: Callable[..., Wire]) -> 
     assert wire.is_over
 
 
+@pytest.mark.contract(
+    "8.2 order: decided: nothing is written after the close frame",
+    "asks deployment: #207, #266: bytes behind the close frame",
+)
 @pytest.mark.parametrize("end", ["close", "abort"])
 def test_nothing_is_sent_after_the_end(wire: Wire, end: str) -> None:
     getattr(wire.websocket, end)()

@@ -72,6 +72,10 @@ def is_nobody(request: HttpRequest) -> bool:
     return True
 
 
+@pytest.mark.contract(
+    "9.2 identity: no cookie, decided: AnonymousUser and an empty session",
+    "differs from 0.6: visitors without a session cookie",
+)
 def test_no_cookie() -> None:
     assert is_nobody(identified(None))
 
@@ -79,6 +83,7 @@ def test_no_cookie() -> None:
 UNKNOWN = ["", "x", "12345678", "x" * 32, "x" * 200, "../../etc/passwd", "ü" * 32, "a:b:c:d:e", "{facility}"]
 
 
+@pytest.mark.contract("9.2 identity: an invented session, decided: as no cookie")
 @pytest.mark.parametrize("cookie", UNKNOWN, ids=lambda cookie: ascii(cookie[:16]))
 def test_a_session_that_nobody_knows(cookie: str) -> None:
     """Whoever could choose his key himself could listen to the session of somebody else."""
@@ -95,6 +100,7 @@ def test_nothing_is_stored_for_a_session_that_nobody_knows(engine: str, tmp_path
     assert not cache._cache  # type: ignore[attr-defined]
 
 
+@pytest.mark.contract("9.2 identity: an expired session, decided: as no cookie")
 def test_an_expired_session(monkeypatch: pytest.MonkeyPatch) -> None:
     key = log_in("john")
     now, seconds, month = timezone.now, time.time, timedelta(days=30)
@@ -103,6 +109,7 @@ def test_an_expired_session(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_nobody(identified(key))
 
 
+@pytest.mark.contract("9.2 identity: no login: broadcasts and session work; decided: user and group have no channel")
 def test_a_session_without_login() -> None:
     session = new_session()
     session["color"] = "red"
@@ -113,6 +120,10 @@ def test_a_session_without_login() -> None:
     assert identity_of(request) == Identity(session_key=session.session_key)
 
 
+@pytest.mark.contract(
+    "9.2 identity: the cookie of SESSION_COOKIE_NAME leads to session and user",
+    "9.2 identity: logged in: everything works",
+)
 def test_logged_in() -> None:
     key = log_in("john")
     request = identified(key)
@@ -121,6 +132,7 @@ def test_logged_in() -> None:
     assert identity_of(request)[:3] == ("john", ("chatusers", "writers"), key)
 
 
+@pytest.mark.contract("11.4 groups: groups are those of the login", "differs from 0.6: groups that change")
 def test_groups_are_those_of_the_login() -> None:
     from django.contrib.auth.models import Group, User
 
@@ -133,6 +145,7 @@ def test_groups_are_those_of_the_login() -> None:
         group.delete()
 
 
+@pytest.mark.contract("11.4 groups: a session that is older than the app has none")
 def test_a_session_that_is_older_than_the_app_has_no_groups() -> None:
     from django.contrib.auth import get_user_model
 
@@ -187,6 +200,7 @@ def test_the_user_is_inactive() -> None:
         User.objects.filter(username="mary").update(is_active=True)
 
 
+@pytest.mark.contract("9.2 identity: the cookie of SESSION_COOKIE_NAME leads to session and user")
 def test_the_cookie_may_have_another_name() -> None:
     with override_settings(SESSION_COOKIE_NAME="other"):
         key = log_in("john")
@@ -194,6 +208,7 @@ def test_the_cookie_may_have_another_name() -> None:
         assert identified(key, cookie_name="other").user.get_username() == "john"
 
 
+@pytest.mark.contract("9.2 identity: decided: session and user are loaded before the upgrade")
 def test_everything_is_loaded() -> None:
     """What follows happens in the loop, where nothing may wait for a store or database."""
     from django.db import connection

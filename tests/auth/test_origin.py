@@ -98,6 +98,10 @@ OWN_PLACE = [
 ]
 
 
+@pytest.mark.contract(
+    "9.5 origin: decided: a page of another site that comes with a cookie, or with other authority, is refused",
+    "differs from 0.6: pages of other sites",
+)
 @pytest.mark.parametrize(("origin", "scheme", "host", "expected"), OWN_PLACE)
 def test_the_requests_own_place(origin: str, scheme: str, host: str | None, expected: str) -> None:
     assert verdict(origin, host, scheme=scheme) == expected
@@ -148,6 +152,10 @@ AUTHORITY = [
 ]
 
 
+@pytest.mark.contract(
+    "9.5 origin: decided: a page of another site that comes with a cookie, or with other authority, is refused",
+    "differs from 0.6: pages of other sites",
+)
 @pytest.mark.parametrize(("name", "value", "known"), AUTHORITY)
 def test_whatever_tells_who_it_is_counts(name: str, value: str, known: bool) -> None:
     with override_settings(**SITE):
@@ -165,17 +173,27 @@ def test_where_the_site_has_hooks_every_page_is_looked_at() -> None:
         assert refusal(None, None, hooked=True, HTTP_HOST="example.com") is None
 
 
+@pytest.mark.contract(
+    "9.5 origin: decided: without cookie, authority and hooks, or without an origin, nothing is refused",
+    "differs from 0.6: pages of other sites",
+)
 def test_a_browser_without_cookies_may_come_from_anywhere() -> None:
     assert verdict("https://evil.net", "example.com", cookie=None) == "accepted"
     assert verdict("https://evil.net", "example.com", cookie="") == "accepted"
     assert verdict("null", "example.com", cookie=None) == "accepted"
 
 
+@pytest.mark.contract(
+    "9.5 origin: decided: a page of another site that comes with a cookie, or with other authority, is refused",
+)
 @pytest.mark.parametrize("cookie", ["sessionid=x", "unknown=1", "broken"])
 def test_any_cookie_counts(cookie: str) -> None:
     assert verdict("https://evil.net", "example.com", cookie) == "refused"
 
 
+@pytest.mark.contract(
+    "9.5 origin: decided: without cookie, authority and hooks, or without an origin, nothing is refused"
+)
 def test_what_is_no_browser_sends_no_origin() -> None:
     assert verdict(None, "example.com") == "accepted"
 
@@ -227,6 +245,7 @@ ALLOWED_HOSTS = [
 ]
 
 
+@pytest.mark.contract("9.5 origin: decided: where a proxy passes no host, the pages of ALLOWED_HOSTS are the site's")
 @pytest.mark.parametrize(("allowed", "origin", "scheme", "host", "expected"), ALLOWED_HOSTS)
 def test_allowed_hosts(allowed: list[str], origin: str, scheme: str, host: str | None, expected: str) -> None:
     assert verdict(origin, host, scheme=scheme, ALLOWED_HOSTS=allowed) == expected

@@ -59,6 +59,11 @@ RESULTS: list[tuple[Any, list[str]]] = [
 ]
 
 
+@pytest.mark.contract(
+    "9.4 allowed channels: None allows everything",
+    "9.4 allowed channels: a callable or its path",
+    "9.4 allowed channels: what it returns, any iterable, are the flags that hold, unchecked",
+)
 @pytest.mark.parametrize(("callback", "flags"), RESULTS)
 def test_what_the_hook_leaves(callback: Any, flags: list[str]) -> None:
     assert allowed(callback) == flags
@@ -80,6 +85,11 @@ REFUSALS: list[tuple[Any, type[Exception]]] = [
 ]
 
 
+@pytest.mark.contract(
+    "9.4 allowed channels: 403: it raises PermissionDenied",
+    "9.4 allowed channels: decided: a path that leads nowhere lets nobody in",
+    "9.4 allowed channels: decided: one that fails lets nobody in, an AttributeError of a path's included",
+)
 @pytest.mark.parametrize(("callback", "error"), REFUSALS)
 def test_a_hook_that_fails_refuses(callback: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
@@ -100,6 +110,10 @@ def forgetful_by_path(request: HttpRequest, channels: list[str]) -> None:
     pass
 
 
+@pytest.mark.contract(
+    "9.4 allowed channels: decided: None as its answer leaves the flags, and is warned of",
+    "14 manual: 10 a hook that returns nothing is told so",
+)
 @pytest.mark.parametrize(("make", "name"), NAMED)
 def test_a_hook_that_returns_nothing_leaves_all_and_is_named_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any], name: str
@@ -114,6 +128,7 @@ def test_a_hook_that_returns_nothing_leaves_all_and_is_named_once(
     assert name in record.getMessage()
 
 
+@pytest.mark.contract("9.3 process request: a callable or its path", "9.4 allowed channels: a callable or its path")
 @pytest.mark.parametrize("name", ["WS4REDIS_PROCESS_REQUEST", "WS4REDIS_ALLOWED_CHANNELS"])
 def test_hooks(name: str) -> None:
     assert hook(name) is None

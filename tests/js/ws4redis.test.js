@@ -99,6 +99,9 @@ function untouchable() {
     });
 }
 
+// contract: 13.2 WS4Redis: a global function, with or without new
+// contract: 13.2 WS4Redis: decided: jQuery may be passed, and is not used
+// contract: asks javascript: #160, #136, django-angular #267: without jQuery, as a module
 table("called", CALLS, (_, call) => {
     const page = open_page();
     const client = call(page.WS4Redis, {uri: URI});
@@ -109,6 +112,8 @@ table("called", CALLS, (_, call) => {
     assert.equal(page.scope.send_message, undefined);
 });
 
+// contract: 13.2 WS4Redis: decided: jQuery may be passed, and is not used
+// contract: differs from 0.6: `WS4Redis` and jQuery
 table("on a page", {
     "with a global jQuery": {jQuery: untouchable()},
     "without window": {window: undefined},
@@ -150,6 +155,7 @@ test("two instances are independent", () => {
 
 // ----------------------------------------------------------------------------- options
 
+// contract: 13.2 WS4Redis: it throws without uri
 table("no uri", {
     "no options": undefined,
     "options without": {},
@@ -162,6 +168,8 @@ table("no uri", {
     assert.equal(page.sockets.length, 0);
 });
 
+// contract: 13.2 WS4Redis: connected(), receive_message(data), disconnected(evt)
+// contract: asks javascript: #161, #178: is it connected
 test("callbacks come in order, as methods of the options", () => {
     const log = [];
     const options = {uri: URI};
@@ -184,6 +192,7 @@ test("callbacks come in order, as methods of the options", () => {
     ]);
 });
 
+// contract: 13.2 WS4Redis: connecting() before each socket
 test("connecting() is called before the socket is made", () => {
     const page = open_page();
     let existing;
@@ -191,6 +200,7 @@ test("connecting() is called before the socket is made", () => {
     assert.equal(existing, 0);
 });
 
+// contract: 13.2 WS4Redis: disconnected() comes before the reconnect is scheduled
 test("disconnected() is called before the reconnect is scheduled, and may prevent it", () => {
     const page = start({disconnected: () => {
         assert.deepEqual(page.clock.delays(), []);
@@ -227,6 +237,7 @@ test("connecting() may close", () => {
     assert.deepEqual(page.clock.uncaught, []);
 });
 
+// contract: 13.2 WS4Redis: callbacks are optional
 test("callbacks are optional, and nothing is called that is no function", () => {
     const page = open_page();
     new page.WS4Redis({uri: URI, connected: null, receive_message: "nonsense"});
@@ -273,6 +284,8 @@ test("where there is reportError, it gets the exceptions of callbacks", () => {
 
 // ----------------------------------------------------------------------------- methods
 
+// contract: 13.2 WS4Redis: get_state() and four predicates
+// contract: asks javascript: #161, #178: is it connected
 table("state while", {
     connecting: ["connecting", 0],
     open: ["open", 1],
@@ -302,6 +315,7 @@ test("while no socket could be made, state is closed and disconnected() called",
     assert.ok(page.client.is_closed());
 });
 
+// contract: 13.2 WS4Redis: send_message() sends
 test("send_message passes text and binary on", () => {
     const page = start();
     const bytes = new Uint8Array([1, 2, 3]);
@@ -313,6 +327,8 @@ test("send_message passes text and binary on", () => {
 
 const UNCONNECTED = ["connecting", "waiting", "closing, given up"];
 
+// contract: 13.2 WS4Redis: decided: what is sent waits while there is no connection
+// contract: differs from 0.6: `send_message` without a connection
 table("messages wait, in order, while", UNCONNECTED, situation => {
     const page = start({heartbeat_msg: HEARTBEAT});
     SITUATIONS[situation](page);
@@ -335,6 +351,8 @@ test("messages that waited are sent before connected() sends", () => {
     assert.deepEqual(page.socket.sent, ["waited", "from connected"]);
 });
 
+// contract: 13.2 WS4Redis: decided: what is sent waits while there is no connection
+// contract: differs from 0.6: `send_message` without a connection
 test("the queue is bounded", () => {
     const page = start();
     for (let number = 0; number < QUEUE_LIMIT; number += 1) {
@@ -366,6 +384,8 @@ table("send_message throws when", ["closed by close()", "closed for a fault"], s
     assert.throws(() => page.client.send_message("hello"), /WS4Redis: closed/);
 });
 
+// contract: 13.2 WS4Redis: close() is the end; decided: of every timer, too
+// contract: asks javascript: #29, #179, #181: end it, change its channel
 table("close() is final while", SITUATIONS, (_, bring) => {
     const page = start({heartbeat_msg: HEARTBEAT});
     bring(page);
@@ -392,6 +412,7 @@ test("close() drops a question", async () => {
     assert.deepEqual([page.sockets.length, page.log], [0, ["connecting"]]);
 });
 
+// contract: 13.2 WS4Redis: close() closes the socket
 table("close() closes the socket while", ["connecting", "open"], situation => {
     const page = start();
     SITUATIONS[situation](page);
@@ -489,6 +510,9 @@ test("the function may close", async () => {
 const OTHER = "ws://www.example.com/ws/other?subscribe-broadcast";
 
 /* What the page is told: once that it has left, if it had begun, and then of the new attempt. */
+// contract: 13.2 WS4Redis: decided: its address may change
+// contract: asks channels: #69, #29: other channels on an open websocket
+// contract: asks javascript: #29, #179, #181: end it, change its channel
 table("set_uri connects to the new address at once while", {
     connecting: ["disconnected 1000", "connecting"],
     asking: ["disconnected 1000", "connecting"],
@@ -616,6 +640,8 @@ const SPREAD = [0, 7000];
 const LATE = [30000, 30000];
 const NEVER = null;
 
+// contract: 13.2 WS4Redis: it reconnects; decided: but not where it would be refused again
+// contract: differs from 0.6: reconnecting
 table("after close code", {
     1000: AT_ONCE,
     1001: SPREAD,
@@ -683,6 +709,8 @@ function failing_delays(page) {
     });
 }
 
+// contract: 13.2 WS4Redis: it reconnects after a random time, at most 1 s, then 3, 7, 15 and 30 s; one timer at a time
+// contract: asks javascript: #57: back off
 test("the delay's bound grows to 30 seconds, and starts again on open", () => {
     const page = start();
     const bounds = BOUNDS.map(seconds => 1000 * seconds);
@@ -691,6 +719,7 @@ test("the delay's bound grows to 30 seconds, and starts again on open", () => {
     assert.deepEqual(failing_delays(page), bounds);
 });
 
+// contract: 13.2 WS4Redis: it reconnects after a random time, at most 1 s, then 3, 7, 15 and 30 s; one timer at a time
 test("the delay is spread over its whole range", () => {
     const runs = [];
     const page = start();
@@ -708,6 +737,7 @@ test("the delay is spread over its whole range", () => {
     });
 });
 
+// contract: 13.2 WS4Redis: decided: a first attempt that throws is tried again
 test("a constructor that throws is reported and tried again", () => {
     const page = open_page();
     const insecure = new Error("SecurityError");
@@ -828,6 +858,7 @@ test("events of an old socket do not reach the new one", () => {
 
 // --------------------------------------------------------------------------- heartbeat
 
+// contract: 13.2 WS4Redis: heartbeat_msg is null by default
 table("there is no heartbeat with heartbeat_msg", {
     missing: {},
     "undefined": {heartbeat_msg: undefined},
@@ -843,6 +874,7 @@ table("there is no heartbeat with heartbeat_msg", {
     assert.deepEqual(page.log, ["connecting", "connected", "", null]);
 });
 
+// contract: 13.2 WS4Redis: a heartbeat every 5 s while it is open
 test("heartbeats are sent every five seconds, and not before", () => {
     const page = start({heartbeat_msg: HEARTBEAT});
     page.clock.advance(TICK);
@@ -855,6 +887,7 @@ test("heartbeats are sent every five seconds, and not before", () => {
     assert.deepEqual(page.socket.sent, [HEARTBEAT, HEARTBEAT, HEARTBEAT]);
 });
 
+// contract: 13.2 WS4Redis: receive_message() gets no heartbeats
 test("received heartbeats are swallowed, other messages are not", () => {
     const page = start({heartbeat_msg: HEARTBEAT});
     page.log.length = 0;
@@ -863,6 +896,8 @@ test("received heartbeats are swallowed, other messages are not", () => {
     assert.deepEqual(page.log, ["connected", `${HEARTBEAT} `, "", "hello"]);
 });
 
+// contract: 13.2 WS4Redis: it gives up at the fourth heartbeat without an answer; any answer counts anew
+// contract: 14 manual: 13 the browser gives up at the fourth heartbeat
 table("the tick that gives up, when a heartbeat comes after tick", {
     none: {after: [], gives_up: 4},
     1: {after: [1], gives_up: 5},
@@ -888,6 +923,7 @@ function give_up() {
     return page;
 }
 
+// contract: 13.2 WS4Redis: after giving up it reconnects
 table("given up, the handshake ended by", ["1000", "1005", "1006", "1009"], code => {
     const page = give_up();
     page.socket.closes(Number(code));
@@ -939,6 +975,7 @@ test("a browser that is itself closing for long is not waited for, either", () =
     assert.equal(page.sockets.length, 2);
 });
 
+// contract: 13.2 WS4Redis: decided: no heartbeat outlives its socket
 test("the heartbeat stops on close, and its count starts anew on open", () => {
     const page = start({heartbeat_msg: HEARTBEAT});
     page.socket.opens();

@@ -170,6 +170,13 @@ def ticks(process: Process, wire: Wire, count: int) -> list[tuple[int, Any]]:
     return told
 
 
+@pytest.mark.contract(
+    "8.5 uWSGI: decided: a ping after 25 s of silence, the end after 60",
+    "8.6 websocket: decided: silence is pinged, behind both doors",
+    "10 heartbeat: without the setting nothing is sent",
+    "14 manual: 15 silent browsers are pinged and closed, behind both doors",
+    "asks deployment: #186, #56, #123, #10: idle websockets are cut off",
+)
 def test_silence() -> None:
     _, wire, process = connection()
     assert ticks(process, wire, 80) == [(25, "ping"), (50, "ping"), (60, 1001), (70, "abort")]
@@ -204,11 +211,16 @@ def test_who_is_alive_is_seldom_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
     assert looks == [1, 25, 50, 75, 100]
 
 
+@pytest.mark.contract("10 heartbeat: a browser gets the very text at least every four seconds")
 def test_heartbeats_when_idle() -> None:
     _, wire, process = connection(heartbeat="beat")
     assert ticks(process, wire, 9) == [(3, b"\x81\x04beat"), (6, b"\x81\x04beat"), (9, b"\x81\x04beat")]
 
 
+@pytest.mark.contract(
+    "10 heartbeat: decided: a heartbeat is sent only if nothing else is, or as an answer",
+    "differs from 0.6: heartbeats",
+)
 def test_no_heartbeat_while_there_are_messages() -> None:
     made, wire, process = connection(heartbeat="beat")
     for _ in range(12):
@@ -283,6 +295,11 @@ KEPT: list[tuple[list[bytes | None], list[tuple[bytes, bytes]], bytes]] = [
 ]
 
 
+@pytest.mark.contract(
+    "11.2 last message: the last message looks like any other",
+    "11.2 last message: what is live comes after the last message",
+    "11.2 last message: decided: nothing is missed or doubled while a browser connects",
+)
 @pytest.mark.parametrize(("kept", "live", "sent"), KEPT)
 def test_what_is_kept_and_what_is_live_is_sent_once(kept: Any, live: list[tuple[bytes, bytes]], sent: bytes) -> None:
     _, wire, process = connection(page=Page((b"a", b"b")))
@@ -293,6 +310,7 @@ def test_what_is_kept_and_what_is_live_is_sent_once(kept: Any, live: list[tuple[
     assert answer == b"101" + b"".join(b"\x81\x01" + sent[i : i + 1] for i in range(len(sent)))
 
 
+@pytest.mark.contract("11.3 order: decided: all that a browser says arrives complete and in order, too")
 def test_messages_are_handled_in_order_and_reading_waits() -> None:
     page = Page()
     made, wire, process = connection(page=page)
@@ -303,6 +321,7 @@ def test_messages_are_handled_in_order_and_reading_waits() -> None:
     assert page.heard == ["1", "2", "3"] and wire.told[-1] == "resume"
 
 
+@pytest.mark.contract("12 closing: 1011, decided: the server fails; nothing follows the close frame")
 def test_a_failing_view_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
     page = Page()
     made, wire, process = connection(page=page)

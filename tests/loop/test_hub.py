@@ -97,6 +97,7 @@ def test_members_get_their_channels_in_one_delivery(hub: Hub) -> None:
     assert none.deliveries == []
 
 
+@pytest.mark.contract("11.3 order: decided: each channel arrives complete and in order, in bursts, too")
 def test_the_order_within_a_channel_is_kept(hub: Hub) -> None:
     member = Listener()
     hub.join(member, [b"a", b"b"])

@@ -72,6 +72,7 @@ def test_it_listens_for_changes_first() -> None:
     assert Situation().commands() == [("SUBSCRIBE", WATCHED), ("SUBSCRIBE", b"a"), ("SUBSCRIBE", b"b")]
 
 
+@pytest.mark.contract("11.2 last message: decided: subscribed first, then read")
 def test_it_hears_a_new_channel_from_its_last_message_on(browser: Situation) -> None:
     browser.change(b"a b c")
     assert browser.commands() == [("SUBSCRIBE", b"c")]

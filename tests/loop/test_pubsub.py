@@ -197,6 +197,7 @@ def test_fetch(listen: Callable[..., Listener], client: redis.Redis) -> None:
     listener.expect(("fetched", b"\xff", None, b""))
 
 
+@pytest.mark.contract("11.2 last message: decided: subscribed first, then read")
 @pytest.mark.parametrize("quick", [True, False])
 def test_the_answer_comes_at_a_known_point(listen: Callable[..., Listener], client: redis.Redis, quick: bool) -> None:
     """What is delivered before the answer is at most as new as the answer, what follows is newer."""

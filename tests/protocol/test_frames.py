@@ -109,6 +109,7 @@ def test_wrong_header_is_refused_at_its_first_wrong_byte(data, words):
     assert parse_header(data[:-1]) is None
 
 
+@pytest.mark.contract("asks unicode: #135, #139, #142: close frames under Python 3")
 @pytest.mark.parametrize(
     ("payload", "expected"),
     [
@@ -126,11 +127,13 @@ VALID_CODES = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013,
 INVALID_CODES = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999, 5000, 65535]
 
 
+@pytest.mark.contract("12 closing: decided: 1012 to 1014 are registered by now")
 @pytest.mark.parametrize("code", VALID_CODES)
 def test_valid_close_code(code):
     assert parse_close(serialize_close(code)) == (code, "")
 
 
+@pytest.mark.contract("12 closing: 1002: a code that must not be sent, or half of one")
 @pytest.mark.parametrize("code", INVALID_CODES)
 def test_invalid_close_code(code):
     with pytest.raises(ProtocolError) as caught:

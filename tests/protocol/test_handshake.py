@@ -31,6 +31,7 @@ def headers_with(**changes):
     return {name: value for name, value in {**HEADERS, **changed}.items() if value is not None}
 
 
+@pytest.mark.contract("9.1 answers: versions 13, 8 and 7 are accepted; decided: others are a 426")
 @pytest.mark.parametrize(
     "changes",
     [
@@ -54,6 +55,7 @@ def test_accepted(changes):
     assert read_handshake("GET", "HTTP/1.1", headers_with(**changes)) == Handshake(KEY, ())
 
 
+@pytest.mark.contract("9.1 answers: 400: not HTTP/1.1")
 @pytest.mark.parametrize(
     ("method", "http_version", "words"),
     [
@@ -72,6 +74,11 @@ def test_refused_request_line(method, http_version, words):
     assert caught.value.status == 400
 
 
+@pytest.mark.contract(
+    "9.1 answers: 400: no Upgrade, or another one; the body speaks of an upgrade to a websocket",
+    "9.1 answers: 400: no key (decided: under uWSGI, too), or not of 16 bytes",
+    "9.1 answers: 400, decided: a key that is no base64",
+)
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -105,6 +112,10 @@ def test_refused_headers(changes, words):
     assert caught.value.headers == ()
 
 
+@pytest.mark.contract(
+    "9.1 answers: 426: no version; decided: with the headers of RFC 6455",
+    "9.1 answers: versions 13, 8 and 7 are accepted; decided: others are a 426",
+)
 @pytest.mark.parametrize(
     ("version", "words"),
     [
@@ -208,6 +219,10 @@ def test_accept_key():
     assert accept_key(KEY) == ACCEPT
 
 
+@pytest.mark.contract(
+    "8.4 runserver: 101 with the accepted key, in HTTP/1.1",
+    "asks deployment: #206, #248: Safari wants HTTP/1.1 of runserver",
+)
 @pytest.mark.parametrize(
     ("subprotocol", "line"),
     [(None, ""), ("chat", "Sec-WebSocket-Protocol: chat\r\n")],

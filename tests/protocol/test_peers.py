@@ -223,6 +223,7 @@ def test_message_there_and_back(wire, message):
     assert wire.client.messages == [message]
 
 
+@pytest.mark.contract("asks delivery: uwsgi #1350, #1160, #1853: fragments are taken for messages")
 @pytest.mark.parametrize("fragments", [("a", "b"), ("κ", "", "όσμε"), ("", "", ""), (b"\xce", b"\xba"), (b"", b"x")])
 def test_fragments(wire, fragments):
     wire.client.send(*fragments)

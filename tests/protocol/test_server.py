@@ -41,6 +41,11 @@ def assert_failed(protocol, code):
 # Messages
 
 
+@pytest.mark.contract(
+    "8.5 uWSGI: decided: fragments of two browsers do not mix, and a bad one ends its own websocket only",
+    "8.6 websocket: text and binary are told apart",
+    "asks delivery: uwsgi #1350, #1160, #1853: fragments are taken for messages",
+)
 @pytest.mark.parametrize("size", [None, 1, 2, 3, 7])
 @pytest.mark.parametrize(
     ("data", "expected"),
@@ -114,6 +119,10 @@ def test_bytes_that_look_like_a_short_message_behind_a_split_header():
 # What is wrong, and its close code
 
 
+@pytest.mark.contract(
+    "12 closing: 1002: a reserved bit or opcode",
+    "12 closing: 1002: a control frame that is fragmented or too long",
+)
 @pytest.mark.parametrize("size", [None, 1])
 @pytest.mark.parametrize(
     ("data", "code", "words"),
@@ -192,6 +201,7 @@ def test_text_fails_at_its_first_wrong_byte(payload, fin, size):
     assert_failed(protocol, 1007)
 
 
+@pytest.mark.contract("asks unicode: #216, #269: Cyrillic, Chinese and so on end the websocket")
 @pytest.mark.parametrize("payload", [b"\xed\x9f", b"\xee\x80", b"\xf4\x8f\xbf", b"\xe0\xa0", b"\xf0\x90", b"\xed"])
 def test_unfinished_character_may_still_be_finished(payload):
     protocol = ServerProtocol()
@@ -245,6 +255,7 @@ def test_larger_message_is_refused_from_its_header(limit, data, size):
     assert_failed(protocol, 1009)
 
 
+@pytest.mark.contract("8.5 uWSGI: 1 MiB for a message")
 def test_default_limit_is_one_mebibyte():
     payload = bytes(1 << 20)
 
