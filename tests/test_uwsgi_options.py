@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from websocket import WebSocketBadStatusException
 
+from tests.browsers import log_in
 from tests.servers import ROOT, UWSGI, Valkey, wait_for
 from ws4redis.uwsgi_options import judge
 
@@ -60,12 +61,13 @@ def test_verdicts(changes: dict[str, Any], facts: dict[str, bool], error: str, w
     "9.1 answers: decided: what uWSGI makes impossible is a 503 that the log explains",
     "asks deployment: #54, #124, #247: no Sec-WebSocket-Key, or an upgrade that uWSGI cannot make",
 )
-def test_what_cannot_work_is_refused_by_name(redis_server: Valkey) -> None:
-    with UWSGI(redis_server.url, {"cheaper": 1, "workers": 2}) as site:
+def test_what_cannot_work_is_refused_by_name(redis_server: Valkey, database: Path) -> None:
+    with UWSGI(redis_server.url, {"cheaper": 1, "workers": 2}, DATABASE=str(database)) as site:
         with pytest.raises(WebSocketBadStatusException) as refused:
             site.connect()
         assert refused.value.status_code == 503
-        assert "uWSGI cannot serve websockets with these options: 'cheaper'" in site.log()
+        assert "CRITICAL uWSGI cannot serve websockets with these options: 'cheaper'" in site.log()
+        assert log_in(site, "john"), "pages work"
 
 
 @pytest.mark.contract("8.5 uWSGI: decided: whatever gevent has not patched by then is patched")
