@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 NOT_CODE = {"text"}
 DIRECTIVES = {"{eval-rst}", "{glossary}", "{include}", "{literalinclude}", "{toctree}"}
 
+#: pages outside the docs
+OUTSIDE = [
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "README.md",
+    "SECURITY.md",
+    "examples/README.md",
+    "stress-tests/README.md",
+]
+
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(DOCS)) for page in PAGES])
 def test_pages_show_tested_files_only(page: Path) -> None:
@@ -72,19 +82,23 @@ def test_the_readme_shows_all_files_of_the_tutorial() -> None:
             assert any(content in block for block in shown), f"not in the README: {path.name}"
 
 
+TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
 def test_commands_of_the_readme_exist() -> None:
-    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    known = {f"make {target}" for target in targets}
+    known = {f"make {target}" for target in TARGETS}
     known |= {line for path in included(TUTORIAL) if path.suffix == ".sh" for line in path.read_text().splitlines()}
     for block in blocks(README):
         if block.info == "sh":
             assert set(block.lines) <= known
 
 
-@pytest.mark.parametrize("page", ["CHANGELOG.md", "README.md", "SECURITY.md", "examples/README.md"])
-def test_links_of_pages_outside_the_docs(page: str) -> None:
+@pytest.mark.parametrize("page", OUTSIDE)
+def test_commands_and_links_outside_the_docs(page: str) -> None:
     path = ROOT / page
-    for link in re.findall(r"\]\(([^)]+)\)", path.read_text("utf-8")):
+    text = path.read_text("utf-8")
+    assert set(re.findall(r"`make (\w+)", text)) <= TARGETS
+    for link in re.findall(r"\]\(([^)]+)\)", text):
         assert "://" in link or (path.parent / link).is_file(), link
 
 
