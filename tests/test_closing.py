@@ -100,7 +100,7 @@ def test_the_protocol_is_broken(site: Site, data: bytes, code: int) -> None:
     wait_for(lambda: counts(site)["connections"] == 0, "it has left")
 
 
-@pytest.mark.contract("12 closing: decided: a browser that just goes is told nothing")
+@pytest.mark.contract("12 closing: decided: a browser that just goes gets no close frame")
 def test_the_browser_just_goes(site: Site) -> None:
     site.connect().shutdown()
     wait_for(lambda: counts(site)["connections"] == 0, "it has left")

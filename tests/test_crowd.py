@@ -101,8 +101,8 @@ def test_a_thousand_browsers_connect_at_once(crowded: UWSGI, valkey: Valkey) -> 
 
 
 @pytest.mark.contract(
-    "11.3 order: decided: all that a browser says arrives complete and in order, too",
-    "asks delivery: uwsgi #1241, #1716, flask-uwsgi-websocket #47, #48: of messages sent at once the first is heard",
+    "11.3 order: decided: all that a browser sends arrives complete and in order, too",
+    "asks delivery: uwsgi #1241, #1716, flask-uwsgi-websocket #47, #48: of messages sent at once the first arrives",
 )
 def test_a_thousand_messages_in_the_same_moment(crowded: UWSGI) -> None:
     facility = uuid.uuid4().hex

@@ -247,7 +247,7 @@ def test_groups_do_not_change_on_a_connection_of_ones_own(make: Callable[..., An
     assert subscriber._publishers == {f"group:writers:{facility}"}
 
 
-@pytest.mark.contract("6 RedisSubscriber: patterns work on a connection of its own, and elsewhere say so")
+@pytest.mark.contract("6 RedisSubscriber: patterns work on a connection of its own, and are an error elsewhere")
 def test_other_channels_by_hand(make: Callable[..., Any], store: redis.Redis, facility: str) -> None:
     subscriber = make(Reading, facility, "subscribe-user")
     subscriber._subscription.subscribe(f"other:{facility}")
@@ -303,7 +303,7 @@ def test_what_the_loop_reads_is_released_as_of_old(facility: str, kind: Any) -> 
     assert (subscriber._subscription.subscribed, subscriber.channels_heard) == (False, ())
 
 
-@pytest.mark.contract("6 RedisSubscriber: patterns work on a connection of its own, and elsewhere say so")
+@pytest.mark.contract("6 RedisSubscriber: patterns work on a connection of its own, and are an error elsewhere")
 def test_the_loops_subscription_has_no_patterns(store: redis.Redis) -> None:
     subscriber = RedisSubscriber(redis_client.client())
     with pytest.raises(NotImplementedError, match=r"(?s)patterns.*overrides parse_response\(\)"):
@@ -659,7 +659,7 @@ def test_who_comes_back_quickly_hears_in_order(
 @pytest.mark.contract(
     "6 RedisSubscriber: decided: what redis-py has read already is not left waiting",
     "6 RedisSubscriber: release() gives the connection back",
-    "6 RedisSubscriber: decided: who overrides parse_response() or get_file_descriptor() has a connection of its own",
+    "6 RedisSubscriber: decided: overriding parse_response() or get_file_descriptor() gives a connection of its own",
     "asks delivery: #2, redis-py #419: the rest of a burst comes with the next message",
     "asks scale: #79: reloading a page uses up all connections to Redis",
 )

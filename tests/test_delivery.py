@@ -171,13 +171,13 @@ AUDIENCES = [
     "7 URLs: only names of parameters count, not their values",
     "7 URLs: names of parameters are stripped, and their case does not matter",
     "7 URLs: unknown names of parameters are ignored",
-    "7 URLs: subscribe-* hears",
+    "7 URLs: subscribe-* subscribes",
     "7 URLs: decided: subscribe=user and publish=user are other spellings",
-    "7 URLs: without a flag a websocket is accepted, and hears nothing",
+    "7 URLs: without a flag a websocket is accepted, and receives no message",
     "9.2 identity: no cookie: broadcasts work; decided: all else has no channel",
     "9.2 identity: no login: broadcasts and session work; decided: user and group have no channel",
     "9.2 identity: logged in: everything works",
-    "asks identity: #59: user and session are heard under runserver only",
+    "asks identity: #59: messages for user and session arrive under runserver only",
     "differs from 0.6: nobody's user and group channels",
 )
 @pytest.mark.parametrize(("flags", "who", "audience", "arrives"), AUDIENCES)
@@ -222,7 +222,7 @@ SPOKEN = [
 @pytest.mark.contract(
     "3 names: decided: a websocket of nobody has no channel of a user, a group or a session",
     "7 URLs: only names of parameters count, not their values",
-    "7 URLs: publish-* says",
+    "7 URLs: publish-* publishes",
     "7 URLs: decided: subscribe=user and publish=user are other spellings",
     "7 URLs: one websocket may have several audiences",
     "9.2 identity: no cookie: broadcasts work; decided: all else has no channel",
@@ -249,7 +249,7 @@ def test_where_a_browsers_message_goes(
         assert 3500 < redis.ttl(channel) <= 3600, "WS4REDIS_EXPIRE"
 
 
-@pytest.mark.contract("7 URLs: without publish-* what is said is dropped silently")
+@pytest.mark.contract("7 URLs: without publish-* a browser's messages are dropped silently")
 def test_what_is_said_without_a_flag_is_dropped(site: Site, redis_server: Valkey, facility: str) -> None:
     browser = site.connect(f"/ws/{facility}?subscribe-broadcast&echo")
     browser.send("hi")
@@ -341,7 +341,7 @@ def test_somebody_elses_equal_message_is_not_swallowed(site: Site, facility: str
 @pytest.mark.contract(
     "8.2 order: decided: all that has arrived is handled, in both directions",
     "11.1 echo: decided: own messages do not come back, however quickly they follow each other",
-    "11.3 order: decided: all that a browser says arrives complete and in order, too",
+    "11.3 order: decided: all that a browser sends arrives complete and in order, too",
     "asks delivery: #173: own messages come back without echo",
     "differs from 0.6: own messages, without `echo`",
 )

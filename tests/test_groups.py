@@ -176,7 +176,7 @@ def test_redis_is_away() -> None:
         del settings.WS4REDIS_CONNECTION
 
 
-@pytest.mark.contract("11.4 groups: decided: a later change can be told")
+@pytest.mark.contract("11.4 groups: decided: a later change can be published")
 def test_a_view_of_an_older_session_follows(clean_redis: Any) -> None:
     request: Any = SimpleNamespace(user=user_in(), session=Session({"ws4redis:memberof": ["a"]}))
     for group in ("a", "b"):

@@ -88,7 +88,9 @@ def test_users_with_an_email_address(people_site: Site, redis_server: Valkey, fa
     assert redis_server.client().publish(f"user:mary@example.com:{facility}", "hi") == 0
 
 
-@pytest.mark.contract("3 names: the channel of a session, by its key", "asks delivery: #249: of two tabs one hears")
+@pytest.mark.contract(
+    "3 names: the channel of a session, by its key", "asks delivery: #249: of two tabs one receives messages"
+)
 def test_several_tabs(site: Site, redis_server: Valkey, facility: str) -> None:
     key = log_in(site, "john")
     tabs = [site.connect(f"/ws/{facility}?subscribe-session", cookie=f"sessionid={key}") for _ in range(5)]
@@ -114,7 +116,7 @@ def test_an_expired_session_is_none(door: type[Site], redis_server: Valkey, data
 
 @pytest.mark.contract(
     "9.2 identity: no login: broadcasts and session work; decided: user and group have no channel",
-    "asks identity: #59: user and session are heard under runserver only",
+    "asks identity: #59: messages for user and session arrive under runserver only",
 )
 def test_a_session_without_a_login(site: Site, redis_server: Valkey, facility: str) -> None:
     key = get(site, "/visit")
@@ -132,7 +134,7 @@ def groups_of_john(redis_server: Valkey, settings_of_redis: None) -> Iterator[Ca
 
 
 @pytest.mark.contract(
-    "11.4 groups: decided: a later change can be told",
+    "11.4 groups: decided: a later change can be published",
     "asks identity: #17, #49, #277: groups without the database, of another kind, that change",
     "differs from 0.6: groups that change",
 )

@@ -234,7 +234,7 @@ def test_stored_before_published(client: redis.Redis, facility: str) -> None:
 
 @pytest.mark.contract(
     "4.3 RedisStore: decided: the number of receivers is returned",
-    "asks scale: #130, #129: how many have heard it",
+    "asks scale: #130, #129: how many receive a message",
     "differs from 0.6: what publishing returns",
 )
 @pytest.mark.parametrize("expire", [0, 10])
@@ -391,7 +391,7 @@ FETCHES = [
     "5 RedisPublisher: without arguments it fetches only",
     "5 RedisPublisher: fetch_message() takes that of the session, the user, the groups or the broadcast, in this order",
     "5 RedisPublisher: an audience restricts what fetch_message() looks at",
-    "5 RedisPublisher: who has not logged in has no user and no groups",
+    "5 RedisPublisher: a visitor who has not logged in has no user and no groups",
     "5 RedisPublisher: missing groups or a missing session are tolerated",
     "5 RedisPublisher: an unknown audience has nothing",
 )

@@ -413,7 +413,7 @@ ANSWERS: list[tuple[str, str | None, dict[str, Any], int, str]] = [
 ]
 
 
-@pytest.mark.contract("14 manual: 9 who has not logged in gets the hook's 403")
+@pytest.mark.contract("14 manual: 9 a visitor who has not logged in gets the hook's 403")
 @pytest.mark.parametrize(("path", "visitor", "options", "status", "words"), ANSWERS)
 def test_answers(
     site: Site06, path: str, visitor: str | None, options: dict[str, Any], status: int, words: str
@@ -508,7 +508,7 @@ IDENTITIES: list[tuple[str, dict[str, str], str | None, str]] = [
 ]
 
 
-@pytest.mark.contract("8.1 server: process_request() may say who it is")
+@pytest.mark.contract("8.1 server: process_request() may identify the user")
 @pytest.mark.parametrize(("flags", "headers", "visitor", "channel"), IDENTITIES)
 def test_an_own_server_says_who_it_is(
     apps: Site06, store: redis.Redis, flags: str, headers: dict[str, str], visitor: str | None, channel: str
@@ -554,7 +554,7 @@ TEAM = [
 
 
 @pytest.mark.contract(
-    "6 RedisSubscriber: it has four flags to hear and four to say; subclasses may add to both",
+    "6 RedisSubscriber: it has four flags to subscribe and four to publish; subclasses may add to both",
     "6 RedisSubscriber: subclasses override set_pubsub_channels() for channels of their own",
     "asks identity: #261: channels for anybody",
     "asks channels: #261: channels of any name",
@@ -583,7 +583,7 @@ TEAM_SAYS = [
 
 
 @pytest.mark.contract(
-    "6 RedisSubscriber: it has four flags to hear and four to say; subclasses may add to both",
+    "6 RedisSubscriber: it has four flags to subscribe and four to publish; subclasses may add to both",
     "6 RedisSubscriber: subclasses override set_pubsub_channels() for channels of their own",
 )
 @pytest.mark.parametrize(("flags", "channels"), TEAM_SAYS)
@@ -611,7 +611,7 @@ LEAVING: dict[str, Callable[[websocket.WebSocket], None]] = {
 
 @pytest.mark.contract(
     "6 RedisSubscriber: release() on every path; decided: once",
-    "6 RedisSubscriber: subclasses override release() to say goodbye",
+    "6 RedisSubscriber: subclasses override release() to act at the end",
 )
 @pytest.mark.parametrize("leave", LEAVING.values(), ids=LEAVING)
 def test_release(apps: Site06, store: redis.Redis, leave: Callable[[websocket.WebSocket], None]) -> None:
@@ -651,7 +651,7 @@ def test_delivered_once(
 
 @pytest.mark.contract(
     "6 RedisSubscriber: parse_response() is one reply of Redis",
-    "6 RedisSubscriber: decided: who overrides parse_response() or get_file_descriptor() has a connection of its own",
+    "6 RedisSubscriber: decided: overriding parse_response() or get_file_descriptor() gives a connection of its own",
 )
 def test_replies_are_filtered(apps: Site06, store: redis.Redis) -> None:
     browsers = [apps.open("filtering/x?subscribe-broadcast&subscribe-user", "john") for _ in range(2)]
@@ -668,8 +668,8 @@ def patterns(store: redis.Redis) -> int:
 
 
 @pytest.mark.contract(
-    "6 RedisSubscriber: decided: who overrides parse_response() or get_file_descriptor() has a connection of its own",
-    "6 RedisSubscriber: patterns work on a connection of its own, and elsewhere say so",
+    "6 RedisSubscriber: decided: overriding parse_response() or get_file_descriptor() gives a connection of its own",
+    "6 RedisSubscriber: patterns work on a connection of its own, and are an error elsewhere",
 )
 def test_replies_of_an_own_connection(apps: Site06, store: redis.Redis) -> None:
     browsers = [apps.open("pattern/x"), apps.open("pattern/y")]

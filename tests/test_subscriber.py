@@ -171,7 +171,7 @@ def test_the_facility_is_the_decoded_path(client: redis.Redis) -> None:
 
 
 @pytest.mark.contract(
-    "6 RedisSubscriber: it has four flags to hear and four to say; subclasses may add to both",
+    "6 RedisSubscriber: it has four flags to subscribe and four to publish; subclasses may add to both",
     "7 URLs: there are eight flags and echo",
 )
 def test_the_flags_that_urls_know() -> None:
@@ -247,7 +247,7 @@ def test_with_echo_nothing_is_remembered(client: redis.Redis) -> None:
     assert subscriber.publish_message("hi", expire=0) == 0
 
 
-@pytest.mark.contract("7 URLs: without publish-* what is said is dropped silently")
+@pytest.mark.contract("7 URLs: without publish-* a browser's messages are dropped silently")
 def test_a_listener_without_a_voice_publishes_nothing(client: redis.Redis) -> None:
     subscriber, own = speaker_of(client, "subscribe-broadcast")
     assert subscriber.publish_message("hi") == 0

@@ -118,7 +118,7 @@ ANSWERS: list[tuple[str, dict[str, Any], str, str]] = [
     "9.5 origin: decided: a page of another site that comes with a cookie, or with other authority, is refused",
     "9.5 origin: decided: without cookie, authority and hooks, or without an origin, nothing is refused",
     "asks deployment: #54, #124, #247: no Sec-WebSocket-Key, or an upgrade that uWSGI cannot make",
-    "asks deployment: #193, #204, #273: who opens such a URL as a page is told why it is none",
+    "asks deployment: #193, #204, #273: a websocket's URL that is opened as a page answers why it is none",
     "asks deployment: #184: websockets on a host of their own",
     "asks javascript: #152, #149, #151, #154: a subprotocol that nobody asked for",
 )
@@ -212,7 +212,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.contract(
     "9.1 answers: status line, and a body that says what is wrong; decided: as plain text",
-    "asks deployment: #193, #204, #273: who opens such a URL as a page is told why it is none",
+    "asks deployment: #193, #204, #273: a websocket's URL that is opened as a page answers why it is none",
     "differs from 0.6: what a refused visitor sees",
 )
 @pytest.mark.parametrize(("headers", "status"), REFUSALS)
@@ -417,7 +417,7 @@ def test_a_hook_that_returns_none_is_named_once(with_settings: Callable[..., Sit
 
 @pytest.mark.contract(
     "9.3 process request: it is called in place of the cookie's look-up",
-    "9.3 process request: a token in the URL may say who it is",
+    "9.3 process request: a token in the URL may identify the user",
 )
 def test_process_request_says_who_it_is(with_settings: Callable[..., Site], redis_server: Valkey) -> None:
     site = with_settings(WS4REDIS_PROCESS_REQUEST="tests.site.hooks.token_as_user")
@@ -691,7 +691,7 @@ LOGGED: list[tuple[dict[str, str], dict[str, str | None], str]] = [
 ]
 
 
-@pytest.mark.contract("12 closing: what concerns a visitor is logged to django.request")
+@pytest.mark.contract("12 closing: what concerns one request is logged to django.request")
 @pytest.mark.parametrize(("settings", "headers", "line"), LOGGED)
 def test_the_logger_is_that_of_djangos_requests(
     with_settings: Callable[..., Site], settings: dict[str, str], headers: dict[str, str | None], line: str
@@ -866,7 +866,7 @@ QUERIES: list[tuple[str, list[str], bool]] = [
 
 
 @pytest.mark.contract(
-    "6 RedisSubscriber: it has four flags to hear and four to say; subclasses may add to both",
+    "6 RedisSubscriber: it has four flags to subscribe and four to publish; subclasses may add to both",
     "7 URLs: unknown names of parameters are ignored",
     "7 URLs: a subscriber may have further flags",
 )

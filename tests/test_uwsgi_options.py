@@ -102,7 +102,7 @@ NO_GEVENT: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.contract(
-    "asks delivery: #249: of two tabs one hears",
+    "asks delivery: #249: of two tabs one receives messages",
     "asks scale: #166, #110: only as many websockets as workers, or as --gevent says",
 )
 @pytest.mark.parametrize(("options", "words"), NO_GEVENT)

@@ -53,7 +53,7 @@ MESSAGES = [
 
 @pytest.mark.contract(
     "8.6 websocket: text and binary are told apart",
-    "asks delivery: uwsgi #1241, #1716, flask-uwsgi-websocket #47, #48: of messages sent at once the first is heard",
+    "asks delivery: uwsgi #1241, #1716, flask-uwsgi-websocket #47, #48: of messages sent at once the first arrives",
 )
 @pytest.mark.parametrize(("data", "messages"), MESSAGES)
 @pytest.mark.parametrize("portion", [1 << 16, 3])
@@ -458,7 +458,7 @@ def test_the_close_frame_survives_a_browser_that_goes_on_sending(
 # the end of the wire
 
 
-@pytest.mark.contract("12 closing: decided: a browser that just goes is told nothing")
+@pytest.mark.contract("12 closing: decided: a browser that just goes gets no close frame")
 def test_the_browser_is_gone(wire: Wire) -> None:
     wire.say(frame(TEXT, b"hi") + frame(TEXT, b"half")[:5])
     wire.browser.close()

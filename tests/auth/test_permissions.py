@@ -112,7 +112,7 @@ def forgetful_by_path(request: HttpRequest, channels: list[str]) -> None:
 
 @pytest.mark.contract(
     "9.4 allowed channels: decided: None as its answer leaves the flags, and is warned of",
-    "14 manual: 10 a hook that returns nothing is told so",
+    "14 manual: 10 a hook that returns nothing is named in the log",
 )
 @pytest.mark.parametrize(("make", "name"), NAMED)
 def test_a_hook_that_returns_nothing_leaves_all_and_is_named_once(

@@ -216,7 +216,7 @@ def test_only_users_publish(with_settings: Callable[..., UWSGI], clean_redis: re
 
 
 @pytest.mark.contract(
-    "14 manual: 9 who has not logged in gets the hook's 403",
+    "14 manual: 9 a visitor who has not logged in gets the hook's 403",
     "asks channels: #190, #174, #103: who may publish",
 )
 @runs("howto/authorise.py")
@@ -246,7 +246,7 @@ def test_by_facility(with_settings: Callable[..., UWSGI]) -> None:
 
 @pytest.mark.contract(
     "9.3 process request: it is called in place of the cookie's look-up",
-    "9.3 process request: a token in the URL may say who it is",
+    "9.3 process request: a token in the URL may identify the user",
     "asks identity: #67, #82, #164, #232, #233: tokens in place of the session",
 )
 def test_a_ticket(with_settings: Callable[..., UWSGI], clean_redis: redis.Redis) -> None:

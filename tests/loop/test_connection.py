@@ -310,7 +310,7 @@ def test_what_is_kept_and_what_is_live_is_sent_once(kept: Any, live: list[tuple[
     assert answer == b"101" + b"".join(b"\x81\x01" + sent[i : i + 1] for i in range(len(sent)))
 
 
-@pytest.mark.contract("11.3 order: decided: all that a browser says arrives complete and in order, too")
+@pytest.mark.contract("11.3 order: decided: all that a browser sends arrives complete and in order, too")
 def test_messages_are_handled_in_order_and_reading_waits() -> None:
     page = Page()
     made, wire, process = connection(page=page)
