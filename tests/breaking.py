@@ -23,9 +23,8 @@ from typing import Any
 BROKEN_MODULES = (
     "ws4redis.loop",
     "ws4redis.websocket",
-    "ws4redis.hearing",
-    "ws4redis.views",
-    "ws4redis.publication",
+    "ws4redis.core",
+    "ws4redis.endpoints",
 )
 
 #: the loop cannot be begun again by itself where its very first frame cannot be made
@@ -133,13 +132,13 @@ def story(kind: str, url: str, fault: Fault) -> None:
     from django.test import RequestFactory
 
     from ws4redis import redis_client, settings
+    from ws4redis.endpoints.channels import ChannelEndpoint
     from ws4redis.groups import update_groups
     from ws4redis.lookups import Lookups
     from ws4redis.loop import process
     from ws4redis.loop.connection import Connection
     from ws4redis.protocol.deflate import Agreement, Options
     from ws4redis.subscriber import RedisSubscriber
-    from ws4redis.views import ChannelView
     from ws4redis.websocket import WebSocket
 
     logging.disable(logging.CRITICAL)
@@ -176,6 +175,13 @@ def story(kind: str, url: str, fault: Fault) -> None:
                 self._subscription.subscribe(f"broadcast:{facility}")
                 return 0
             return super().publish_message(message, expire)
+
+    class Opening:
+        def accept(self, subprotocol: str | None = None) -> bytes:
+            return b"101\r\n\r\n"
+
+        def reject(self, error: Exception) -> bytes:
+            return b"503\r\n\r\n"
 
     class User:
         is_authenticated = True
@@ -217,8 +223,8 @@ def story(kind: str, url: str, fault: Fault) -> None:
                 websocket = WebSocket(runtime, Socket(here, fault))
                 if self.agreement is not None:
                     websocket.compress(self.agreement, Options())
-                view = ChannelView(subscriber, False, lookups)
-                Connection(loop, websocket, view, b"101\r\n\r\n").open()
+                endpoint = ChannelEndpoint(subscriber, False, lookups)
+                Connection(loop, websocket, endpoint, Opening()).open()
                 self.read(inflater=zlib.decompressobj(-15) if self.agreement else None)
             finally:
                 self.end.close()
@@ -367,7 +373,7 @@ def story(kind: str, url: str, fault: Fault) -> None:
     until(lambda: not loop.seats._taken, "seats are left")
     until(lambda: loop.hub.channels == [loop.canary.channel], f"channels are left: {loop.hub.channels}")
     assert not loop.hub.controls
-    until(lambda: not loop.pubsub._questions or not loop.pubsub.pauses, "questions are left")
+    until(lambda: not loop.pubsub._pending or not loop.pubsub.pauses, "questions are left")
     assert not wrong, wrong
 
 
@@ -428,10 +434,6 @@ def main() -> int:
         from gevent import monkey
 
         monkey.patch_all()
-        import ws4redis.gevent_runtime
-    import ws4redis.loop.process
-    import ws4redis.thread_runtime
-    import ws4redis.views  # noqa: F401
     from tests.servers import Valkey
 
     error = {"MemoryError": MemoryError, "OSError": OSError}[options.error]

@@ -24,13 +24,13 @@ from websocket import ABNF, WebSocketBadStatusException
 
 import tests.django_setup  # noqa: F401
 from tests.browsers import counts, log_in
-from tests.loop.test_listener import Situation
+from tests.loop.test_subscriptions import Situation
 from tests.servers import UWSGI, RunServer, Site, Valkey, wait_for
 from tests.site import copied
 from ws4redis import redis_client
+from ws4redis.core.echo import EchoFilter
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.groups import update_groups
-from ws4redis.hearing import OwnMessages
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
@@ -234,16 +234,16 @@ def test_channels_of_ones_own_stay_when_groups_change(make: Callable[..., Any], 
     subscriber = make(RedisSubscriber, facility, "subscribe-group", "subscribe-user", "publish-group")
     subscriber._subscription.subscribe("extra")
     subscriber._publishers.add("extra")
-    subscriber.regroup(json.dumps({"groups": ["editors"], "at": "ab:1"}).encode())
+    subscriber.groups_changed(json.dumps({"groups": ["editors"], "at": "ab:1"}).encode())
     names = [f"group:editors:{facility}", f"user:john:{facility}", "extra"]
-    assert [name.decode() for name in subscriber.channels_heard] == names
+    assert [name.decode() for name in subscriber._subscription.names] == names
     assert subscriber._publishers == {f"group:editors:{facility}", "extra"}
 
 
 def test_groups_do_not_change_on_a_connection_of_ones_own(make: Callable[..., Any], facility: str) -> None:
     subscriber = make(Reading, facility, "subscribe-group", "publish-group")
     assert subscriber.groups_channel is None, "nobody tells it"
-    subscriber.regroup(json.dumps({"groups": ["editors"], "at": "ab:1"}).encode())
+    subscriber.groups_changed(json.dumps({"groups": ["editors"], "at": "ab:1"}).encode())
     assert subscriber._publishers == {f"group:writers:{facility}"}
 
 
@@ -300,7 +300,7 @@ def test_what_the_loop_reads_is_released_as_of_old(facility: str, kind: Any) -> 
     subscriber.set_pubsub_channels(johns_request(facility), ["subscribe-broadcast"])
     assert subscriber._subscription.subscribed
     copied.CopiedRelease.release(subscriber)
-    assert (subscriber._subscription.subscribed, subscriber.channels_heard) == (False, ())
+    assert (subscriber._subscription.subscribed, subscriber._subscription.names) == (False, ())
 
 
 @pytest.mark.contract("6 RedisSubscriber: patterns work on a connection of its own, and are an error elsewhere")
@@ -620,8 +620,7 @@ def test_rooms_under_churn(site: Site, client: redis.Redis, facility: str, part:
 
 def go(browser: Situation, channels: bytes) -> None:
     """As a subscriber does it: no answer is waited for."""
-    browser.page.channels = tuple(channels.split())
-    browser.page.listener.follow()
+    browser.page.names.replace(channels.split())
 
 
 # messages of the channel while it is entered, while it is left again, what was kept in the end, all that may arrive
@@ -639,7 +638,8 @@ def test_who_comes_back_quickly_hears_in_order(
 ) -> None:
     """Redis has not yet answered the first time."""
     browser = Situation(channels=b"b")
-    browser.answer(None, None)
+    browser.restore()
+    browser.answer(None)
     browser.sent()
     go(browser, b"a b")
     for message in entering:
@@ -648,8 +648,8 @@ def test_who_comes_back_quickly_hears_in_order(
     for message in away:
         browser.publish((b"a", message))
     go(browser, b"a b")
-    browser.process.asked = browser.process.asked[-1:]
-    browser.answer(kept, b"a b")
+    for last in (b"older", kept):
+        browser.answer(last)
     assert browser.sent() in sent
 
 
@@ -781,18 +781,17 @@ ABSENCES = [(b"b", True), (b"b", False), (b"b c", False), (b"", False)]
 @pytest.mark.parametrize(("elsewhere", "arrives"), ABSENCES)
 def test_who_comes_back_hears_somebody_elses_equal_message(elsewhere: bytes, arrives: bool) -> None:
     """What it had said before it left a channel can no longer come back on it."""
-    own = OwnMessages()
-    browser = Situation(own=own)
-    browser.answer(None, None, None)
+    own = EchoFilter()
+    browser = Situation(echo_filter=own)
+    browser.restore()
+    browser.answer(None, None)
     own.expect(b"a", b"m")
     browser.change(elsewhere)
     if arrives:
         browser.publish((b"a", b"m"))
-    while browser.process.asked:
-        browser.answer(None, elsewhere)
+    browser.answer_all()
     browser.change(b"a b")
-    while browser.process.asked:
-        browser.answer(None, None, b"a b")
+    browser.answer_all()
     browser.sent()
     browser.publish((b"a", b"m"))
     assert browser.sent() == b"m"
@@ -863,7 +862,7 @@ def test_a_copy_that_leaves_groups_out_is_not_given_them(make: Callable[..., Any
 
     subscriber = make(Choosy, facility, "subscribe-group")
     subscriber.hand_over(johns_request(facility), ["subscribe-group"])
-    assert (subscriber.groups_channel, subscriber.channels_heard) == (None, (f"mine:{facility}".encode(),))
+    assert (subscriber.groups_channel, subscriber._subscription.names) == (None, (f"mine:{facility}".encode(),))
 
 
 # part, the class, what is said once

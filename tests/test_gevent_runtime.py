@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 import pytest
 
-from ws4redis.gevent_runtime import ThreadPool
+from ws4redis.gevent_runtime import GeventRuntime, ThreadPool
 
 #: for threads that wait for each other
 PATIENCE = 30
@@ -76,3 +76,28 @@ def test_the_loop_goes_on_while_one_is_slow() -> None:
         assert run(pool, int) == 0
     end.set()
     assert results([slow]) == [True]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_another_thread_lets_the_loop_do_it(fails: bool) -> None:
+    runtime, outcomes = GeventRuntime(), []
+    runtime.start()
+
+    def work() -> int:
+        if fails:
+            raise LookupError("on purpose")
+        return threading.get_ident()
+
+    def ask() -> None:
+        try:
+            outcomes.append(runtime.run_in_loop(work))
+        except LookupError as error:
+            outcomes.append(str(error))
+
+    ask()
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with gevent.Timeout(PATIENCE):
+        while thread.is_alive():
+            gevent.sleep(0.01)
+    assert outcomes == [("on purpose" if fails else threading.get_ident())] * 2

@@ -4,8 +4,12 @@ from typing import Any
 
 import pytest
 
+from ws4redis.core.encoding import RAW, Dialect, Encoding, encoding_of
+from ws4redis.core.publication import Batch, Position, Publication
 from ws4redis.protocol.deflate import Deflater, Options
-from ws4redis.publication import Bundle, Publication
+from ws4redis.protocol.frames import Opcode
+
+PLAIN = encoding_of(RAW)
 
 # payload, first byte of its frame: 0x81 is text, 0x82 is binary
 KINDS = [
@@ -29,7 +33,7 @@ KINDS = [
 )
 @pytest.mark.parametrize(("payload", "first"), KINDS)
 def test_utf8_travels_as_text_and_the_rest_as_binary(payload: bytes, first: int) -> None:
-    frame = Publication(b"broadcast:a", payload).frame
+    frame = Publication(b"broadcast:a", payload).frame(PLAIN)
     assert frame[0] == first
     assert frame.endswith(payload)
 
@@ -46,19 +50,42 @@ HEADERS = [
 
 @pytest.mark.parametrize(("size", "header"), HEADERS)
 def test_the_frame_is_whole_and_not_masked(size: int, header: bytes) -> None:
-    assert Publication(b"broadcast:a", b"x" * size).frame == header + b"x" * size
+    assert Publication(b"broadcast:a", b"x" * size).frame(PLAIN) == header + b"x" * size
 
 
 def test_the_frame_is_built_once() -> None:
     publication = Publication(b"broadcast:a", b"hello")
-    assert publication.frame is publication.frame
+    assert publication.frame(PLAIN) is publication.frame(PLAIN)
 
 
-@pytest.mark.parametrize("kind", [Publication, lambda channel, payload: Bundle([Publication(channel, payload)])])
-def test_who_shares_a_compression_shares_the_frame(kind: Any) -> None:
-    publication = kind(b"broadcast:a", b"hello" * 1000)
-    one, other = (Deflater(bits, Options(), shared=True) for bits in (15, 9))
-    assert publication.compressed(one) is publication.compressed(one)
-    assert publication.compressed(other) is not publication.compressed(one)
+KINDS_OF_MESSAGES = [
+    lambda encoding: Publication(b"broadcast:a", b"hello" * 1000).frame,
+    lambda encoding: Batch([Publication(b"broadcast:a", b"hello" * 1000)]).frames,
+    lambda encoding: Batch([Publication(b"broadcast:a", b"hello" * 1000)] * 2).frames,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_MESSAGES)
+def test_who_shares_an_encoding_shares_the_frame(kind: Any) -> None:
+    one, other = (encoding_of(RAW, Deflater(bits, Options(), shared=True)) for bits in (15, 9))
+    frame = kind(one)
+    assert frame(one) is frame(one)
+    assert frame(other) is not frame(one)
+    own = encoding_of(RAW, Deflater(15, Options(context_takeover=True), shared=False))
+    assert len(frame(own)) > len(frame(own)), "the second refers to the first"
+
+
+def test_clients_of_one_kind_share_the_encoding() -> None:
+    deflater = Deflater(15, Options(), shared=True)
+    assert encoding_of(RAW) is encoding_of(RAW)
+    assert encoding_of(RAW, deflater) is encoding_of(RAW, deflater) is not encoding_of(RAW)
     own = Deflater(15, Options(context_takeover=True), shared=False)
-    assert len(publication.compressed(own)) > len(publication.compressed(own)), "the second refers to the first"
+    assert encoding_of(RAW, own) is not encoding_of(RAW, own)
+
+
+def test_a_dialect_is_an_envelope() -> None:
+    """Each of its clients gets the same bytes."""
+    upper = Encoding(Dialect(lambda publication: (Opcode.TEXT, publication.channel + b"=" + publication.payload)))
+    publication = Publication(b"a", b"1", Position(7, "epoch"))
+    assert publication.frame(upper) == b"\x81\x03a=1"
+    assert publication.frame(PLAIN) == b"\x81\x011"

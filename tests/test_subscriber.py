@@ -14,9 +14,9 @@ from redis.retry import Retry
 import tests.django_setup  # noqa: F401
 from tests.servers import Valkey
 from ws4redis import redis_client
+from ws4redis.core.echo import EchoFilter
+from ws4redis.core.publication import Publication
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.hearing import OwnMessages
-from ws4redis.publication import Publication
 from ws4redis.redis_store import RedisMessage
 from ws4redis.subscriber import SELF, RedisStore, RedisSubscriber
 
@@ -68,24 +68,24 @@ OWN = [
 @pytest.mark.contract("11.1 echo: decided: an equal message of somebody else arrives")
 @pytest.mark.parametrize(("own", "arrives", "others"), OWN)
 def test_each_own_message_is_swallowed_once(own: str, arrives: str, others: str) -> None:
-    messages = OwnMessages()
+    messages = EchoFilter()
     for letter in own:
         messages.expect(b"broadcast:news", letter.encode())
-    got = messages.others([Publication(b"broadcast:news", letter.encode()) for letter in arrives])
+    got = messages.without_own([Publication(b"broadcast:news", letter.encode()) for letter in arrives])
     assert [each.payload.decode() for each in got] == list(others)
     assert bool(messages) == bool(Counter(own) - Counter(arrives)), "what is still to come is expected"
 
 
 @pytest.mark.contract("11.1 echo: decided: own messages are counted for each channel")
 def test_own_messages_of_one_channel_are_not_those_of_another() -> None:
-    messages = OwnMessages()
+    messages = EchoFilter()
     messages.expect(b"broadcast:news", b"hi")
     other, own = Publication(b"user:john:news", b"hi"), Publication(b"broadcast:news", b"hi")
-    assert messages.others([other, own, other]) == [other, other]
+    assert messages.without_own([other, own, other]) == [other, other]
 
 
 def test_own_messages_are_forgotten() -> None:
-    messages = OwnMessages()
+    messages = EchoFilter()
     for _ in range(3):
         messages.expect(b"a", b"hi")
     assert [messages.forget(b"a", b"hi"), messages.forget(b"a", b"other"), messages.forget(b"b", b"hi")] == [
@@ -190,12 +190,12 @@ def test_historic_names() -> None:
 # publishing
 
 
-def speaker_of(client: redis.Redis, *flags: str) -> tuple[RedisSubscriber, OwnMessages]:
+def speaker_of(client: redis.Redis, *flags: str) -> tuple[RedisSubscriber, EchoFilter]:
     """Of a browser that shall not get its own messages back."""
     subscriber = RedisSubscriber(client)
     subscriber.set_pubsub_channels(request_of("john"), flags)
-    subscriber._own_messages = OwnMessages()
-    return subscriber, subscriber._own_messages
+    subscriber._echo_filter = EchoFilter()
+    return subscriber, subscriber._echo_filter
 
 
 BOTH = ("subscribe-broadcast", "subscribe-user", "publish-broadcast", "publish-user")
@@ -211,7 +211,7 @@ def test_what_will_come_back_is_remembered(client: redis.Redis, message: Any) ->
             listener.get_message(timeout=5)
         assert subscriber.publish_message(message, expire=0) == 2
     channels = (b"broadcast:news", b"user:john:news")
-    assert own.others([Publication(channel, "hü".encode()) for channel in channels]) == []
+    assert own.without_own([Publication(channel, "hü".encode()) for channel in channels]) == []
     assert not own
 
 
@@ -243,7 +243,7 @@ def test_what_redis_did_not_take_will_not_come_back() -> None:
 
 def test_with_echo_nothing_is_remembered(client: redis.Redis) -> None:
     subscriber, _ = speaker_of(client, *BOTH)
-    subscriber._own_messages = None
+    subscriber._echo_filter = None
     assert subscriber.publish_message("hi", expire=0) == 0
 
 
@@ -259,7 +259,7 @@ def test_a_listener_without_a_voice_publishes_nothing(client: redis.Redis) -> No
 def test_what_is_no_message(client: redis.Redis, message: Any, echo: bool) -> None:
     subscriber, own = speaker_of(client, *BOTH)
     if echo:
-        subscriber._own_messages = None
+        subscriber._echo_filter = None
     with pytest.raises(ValueError, match="a message is str or bytes"):
         subscriber.publish_message(message)
     assert not own

@@ -271,11 +271,11 @@ def test_who_takes_nothing_is_given_up(narrow: Callable[..., Wire]) -> None:
     wire.loop.ticks += 30
     wire.run()
     assert wire.websocket.stalled == 30
-    wire.websocket.give_up()
+    wire.websocket.close_slow()
     assert not wire.websocket.open and wire.owner.closings == 1
     assert len(wire.websocket.outbox or b"") < len(first) + 20
     assert wire.websocket.close_code == 1013
-    wire.websocket.give_up()
+    wire.websocket.close_slow()
     *frames, last = wire.frames()
     assert last == close_payload(1013, b"too slow") and frames == [(1, b"x" * 100)] * 1000
 

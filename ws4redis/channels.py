@@ -212,7 +212,7 @@ def _parameters(request: HttpRequest) -> Iterable[tuple[str, str]]:
     return [(name, value) for name, values in request.GET.lists() for value in values]
 
 
-class Standing(NamedTuple):
+class ChannelRequest(NamedTuple):
     """Who asks for what: enough to find the channels, and to find them again when the groups change."""
 
     identity: Identity

@@ -23,7 +23,7 @@ from django.db import connections
 from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.historic import Historic, historic_names, imported
-from ws4redis.loop.ports import View
+from ws4redis.loop.connection import Connection
 from ws4redis.thread_runtime import ThreadRuntime
 from ws4redis.websocket import Owner, WebSocket, prepare
 from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer
@@ -45,13 +45,13 @@ class WebsocketRunServer(WebsocketWSGIServer):
         taken = TakenSocket(*_connection_of(environ, start_response))
         return AwaitedWebSocket(self.runtime, taken, settings.WS4REDIS_MAX_MESSAGE_SIZE, settings.WS4REDIS_OUTBOX_SIZE)
 
-    def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
+    def park(self, connection: Connection) -> None:
         """Keep the server's thread while the websocket lives: the server would shut the connection down."""
-        super().park(websocket, view, response)
+        super().park(connection)
         # of this thread: with CONN_MAX_AGE they would stay as long as it does
         connections.close_all()
-        assert isinstance(websocket, AwaitedWebSocket)
-        websocket.ended.wait()
+        assert isinstance(connection.websocket, AwaitedWebSocket)
+        connection.websocket.ended.wait()
         # servers of this kind take this for a browser that has gone, and neither answer nor log
         raise ConnectionAbortedError
 

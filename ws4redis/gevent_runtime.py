@@ -113,6 +113,11 @@ class GeventRuntime:
         self.lock = nullcontext()
         self.ticks = 0
         self._threads: ThreadPool | None = None
+        #: of the loop's thread
+        self._hub: Any = None
+
+    def start(self) -> None:
+        self._hub = gevent.get_hub()
 
     def watch_readable(self, descriptor: int) -> Watcher:
         return gevent.get_hub().loop.io(descriptor, _READ)  # type: ignore[no-any-return]
@@ -134,8 +139,20 @@ class GeventRuntime:
     def soon(self, function: Callable[[], Any]) -> None:
         gevent.get_hub().loop.run_callback(function)
 
+    def run_in_loop(self, function: Callable[..., Result], *args: Any) -> Result:
+        hub = self._hub
+        if hub is None or hub is gevent.get_hub():
+            return function(*args)
+        job: _Job[Result] = _Job(function, args)
+        hub.loop.run_callback_threadsafe(job.work)
+        job.is_done(-1)
+        return job.result()
+
     def sleep(self, seconds: float) -> None:
         gevent.sleep(seconds)
+
+    def new_event(self) -> Event:
+        return Event()
 
     def run_in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
         if self._threads is None:
@@ -213,7 +230,7 @@ class _Job(Generic[Result]):
         self._running.release()
 
     def is_done(self, seconds: float = 0) -> bool:
-        """Now or within so many seconds, in which no other greenlet runs."""
+        """Now or within that time, in which no other greenlet runs; -1 waits as long as it takes."""
         return bool(self._running.acquire(timeout=seconds))
 
     def result(self) -> Result:

@@ -12,6 +12,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ws4redis.auth.bounds import PROCESS
 from ws4redis.exceptions import InvalidHandshake, UpgradeRefused
 from ws4redis.loop.seats import NoSeat
+from ws4redis.protocol.handshake import accept_response
 
 _REASONS = {
     400: "Bad Request",
@@ -33,6 +34,42 @@ class Refusal(NamedTuple):
     @property
     def status_line(self) -> str:
         return f"{self.status} {_REASONS.get(self.status, 'Refused')}"
+
+    @property
+    def body(self) -> bytes:
+        return f"{self.text}\n".encode()
+
+    @property
+    def all_headers(self) -> list[tuple[str, str]]:
+        length = str(len(self.body))
+        return [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", length), *self.headers]
+
+    def as_bytes(self) -> bytes:
+        """The whole response, for a connection that the WSGI server has handed over."""
+        lines = [f"HTTP/1.1 {self.status_line}", "Connection: close", *map(": ".join, self.all_headers)]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+
+
+class Opening:
+    """The two answers to a handshake, for after the hand-over.
+
+    Args:
+        subprotocol: what was agreed on.
+        extensions: the value of Sec-WebSocket-Extensions.
+    """
+
+    __slots__ = ("_extensions", "_key", "_subprotocol")
+
+    def __init__(self, key: str, subprotocol: str | None, extensions: str | None) -> None:
+        self._key = key
+        self._subprotocol = subprotocol
+        self._extensions = extensions
+
+    def accept(self, subprotocol: str | None = None) -> bytes:
+        return accept_response(self._key, subprotocol or self._subprotocol, self._extensions)
+
+    def reject(self, error: Exception) -> bytes:
+        return refusal_for(error).as_bytes()
 
 
 def refusal_for(error: Exception) -> Refusal:

@@ -1,4 +1,4 @@
-"""What one browser may hear and say."""
+"""To which channels one client is subscribed, and to which it publishes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis import redis_client
 from ws4redis import settings as our_settings
-from ws4redis.channels import Identity, Standing, facility_of, groups_channel, groups_keys, identity_of
+from ws4redis.channels import ChannelRequest, Identity, facility_of, groups_channel, groups_keys, identity_of
+from ws4redis.core.channel_set import ChannelSet, Subscribing, check_number
+from ws4redis.core.echo import EchoFilter, Sent
 from ws4redis.groups import current_identity, is_of_the_epoch, with_kept_groups, with_newer_groups
-from ws4redis.hearing import Follower, OwnMessages, Said, Subscriptions, check_number
 from ws4redis.historic import historic_names, imported
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
@@ -41,10 +42,10 @@ class RedisSubscriber(RedisStore):
     publish_channels = ["publish-session", "publish-group", "publish-user", "publish-broadcast"]  # noqa: RUF012
 
     # here, for a subclass may have an __init__() that was copied from django-websocket-redis
-    _subscription: Subscriptions | PubSub = None
-    #: set by the loop where the browser shall not get its own messages back
-    _own_messages: OwnMessages | None = None
-    _standing: Standing | None = None
+    _subscription: Any = None
+    #: set by the endpoint where the client shall not get its own messages back
+    _echo_filter: EchoFilter | None = None
+    _channel_request: ChannelRequest | None = None
     _groups_were_known = False
 
     def __init__(self, connection: Redis) -> None:
@@ -53,15 +54,15 @@ class RedisSubscriber(RedisStore):
 
     def set_pubsub_channels(self, request: HttpRequest, channels: Sequence[str]) -> None:
         """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
-        standing = Standing(identity_of(request), facility_of(request.path_info), tuple(channels))
-        if standing.depends_on_groups and isinstance(self._subscription, PubSub):
+        asked = ChannelRequest(identity_of(request), facility_of(request.path_info), tuple(channels))
+        if asked.depends_on_groups and self._pubsub is not None:
             # the loop will not ask on its behalf
-            standing = standing._replace(identity=current_identity(request, self._connection))
-        self._publishers.update(standing.channels("publish"))
-        if heard := standing.channels("subscribe"):
-            self._subscribe(heard)
-        if standing.depends_on_groups and isinstance(self._subscription, Subscriptions):
-            self._standing = standing
+            asked = asked._replace(identity=current_identity(request, self._connection))
+        self._publishers.update(asked.channels("publish"))
+        if names := asked.channels("subscribe"):
+            self._subscribe(names)
+        if asked.depends_on_groups and self._pubsub is None:
+            self._channel_request = asked
 
     def send_persisted_messages(self, websocket: Any) -> None:
         """Send the last message of each channel (GET), in the order of subscription.
@@ -96,10 +97,10 @@ class RedisSubscriber(RedisStore):
 
     def release(self) -> None:
         """The browser is gone; also called where it never came."""
-        if isinstance(self._subscription, PubSub):
-            self._subscription.reset()
-            if self._subscription.connection_pool is not self._connection.connection_pool:
-                self._subscription.connection_pool.disconnect()
+        if (pubsub := self._pubsub) is not None:
+            pubsub.reset()
+            if pubsub.connection_pool is not self._connection.connection_pool:
+                pubsub.connection_pool.disconnect()
 
     # for the loop
 
@@ -113,25 +114,23 @@ class RedisSubscriber(RedisStore):
         """
         if self._subscription is None:
             self._subscription = self._new_subscription()
-        if not isinstance(self._subscription, PubSub):
+        if (pubsub := self._pubsub) is None:
             return
-        pubsub = self._subscription
         check_number(len(pubsub.channels) + len(pubsub.patterns))
         if self.reads_itself():
             return
         _warn_of_own_pubsub(type(self))
         if not self._needs(pubsub):
-            self._subscription = Subscriptions()
-            self._subscription.subscribe(
-                *(name for name in pubsub.channels if name not in pubsub.pending_unsubscribe_channels)
-            )
+            self._subscription = ChannelSet()
+            left = pubsub.pending_unsubscribe_channels
+            self._subscription.subscribe(*(name for name in pubsub.channels if name not in left))
             pubsub.reset()
             self._follow_groups(request, flags)
 
     @property
-    def source(self) -> RedisSubscriber | None:
-        """This object where it reads from Redis itself; None where the loop does that for it."""
-        return self if self.reads_itself() or isinstance(self._subscription, PubSub) else None
+    def has_own_source(self) -> bool:
+        """True where this object reads from Redis itself, False where the loop does that for it."""
+        return self.reads_itself() or self._pubsub is not None
 
     @classmethod
     def reads_itself(cls) -> bool:
@@ -146,50 +145,51 @@ class RedisSubscriber(RedisStore):
         names = ("send_persisted_messages", "send_persited_messages")
         return next((name for name in names if getattr(cls, name) is not RedisSubscriber.send_persisted_messages), None)
 
-    def set_listener(self, listener: Follower | None) -> None:
-        if isinstance(self._subscription, Subscriptions):
-            self._subscription.listener = listener
+    def follow_with(self, connection: Subscribing | None) -> None:
+        """Let the connection subscribe to the channels, and follow each change of them; None ends that."""
+        if self._pubsub is None:
+            self._subscription.connection = connection
+            if connection is not None and self._subscription.names:
+                connection.subscribe(*self._subscription.names)
 
-    def hears_itself(self) -> bool:
-        """Whether what the browser publishes comes back to it."""
-        heard = self._subscription.channels
-        return any(name.encode() in heard for name in self._publishers)
+    def receives_own_messages(self) -> bool:
+        """True where what the client publishes comes back to it."""
+        subscribed = self._subscription.channels
+        return any(name.encode() in subscribed for name in self._publishers)
 
-    def may_hear_itself(self) -> bool:
+    def may_receive_own_messages(self) -> bool:
         """The same, now or later."""
         if type(self) is not RedisSubscriber:
             return True
-        publishes = self._standing is not None and any(flag in self.publish_channels for flag in self._standing.flags)
-        return publishes or self.hears_itself()
-
-    @property
-    def channels_heard(self) -> tuple[bytes, ...]:
-        """What the loop listens to for this browser."""
-        return self._subscription.names if isinstance(self._subscription, Subscriptions) else ()
+        asked = self._channel_request
+        return self.receives_own_messages() or (
+            asked is not None and any(flag in self.publish_channels for flag in asked.flags)
+        )
 
     @property
     def groups_channel(self) -> bytes | None:
         """Where changes of the user's groups are told; None where they do not matter."""
-        return groups_channel(self._standing.identity.username).encode() if self._standing is not None else None
+        asked = self._channel_request
+        return groups_channel(asked.identity.username).encode() if asked is not None else None
 
     @property
     def groups_keys(self) -> tuple[bytes, ...]:
         """The keys that tell in which groups the user is now."""
-        if self._standing is None:
+        if self._channel_request is None:
             return ()
-        stamp, update = groups_keys(self._standing.identity.username)
+        stamp, update = groups_keys(self._channel_request.identity.username)
         return stamp.encode(), update.encode()
 
     @property
     def _identity(self) -> Identity:
-        """Whom the websocket stands for; nobody where that does not matter after the upgrade."""
-        return self._standing.identity if self._standing is not None else Identity()
+        """The client's; empty where it does not matter after the upgrade."""
+        return self._channel_request.identity if self._channel_request is not None else Identity()
 
-    def settle_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
+    def restore_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
         """Be in the groups that Redis has kept; False where only the database knows them.
 
-        Then the user is in none until an update tells. Whoever has heard all updates until now, and may have missed
-        one but for no loss of Redis' data, stays where they are.
+        Then the user is in none until an update tells. A user of whom all updates were received until now, unless
+        Redis has lost its data since, stays in the same groups.
         """
         identity = with_kept_groups(self._identity, stamp, update)
         if identity is None and not (self._groups_were_known and is_of_the_epoch(self._identity, stamp)):
@@ -199,31 +199,33 @@ class RedisSubscriber(RedisStore):
             self._change_identity(identity)
         return identity is not None
 
-    def regroup(self, update: bytes | None) -> bool:
-        """Follow a change of the user's groups; whether it is known in which they are."""
+    def groups_changed(self, update: bytes | None) -> bool:
+        """Follow a change of the user's groups; True where it is known in which groups the user is."""
         self._change_identity(with_newer_groups(self._identity, update))
         self._groups_were_known = bool(self._identity.groups_at)
         return self._groups_were_known
 
     # inside
 
+    @property
+    def _pubsub(self) -> PubSub | None:
+        """What reads from Redis for this client alone; None where the loop does."""
+        return self._subscription if isinstance(self._subscription, PubSub) else None
+
     def _change_identity(self, identity: Identity) -> None:
-        before = self._standing
-        if before is None or not isinstance(self._subscription, Subscriptions):
+        before = self._channel_request
+        if before is None or self._pubsub is not None:
             return
-        after = before._replace(identity=identity)
+        after = self._channel_request = before._replace(identity=identity)
         if identity.groups == before.identity.groups:
-            self._standing = after
             return
-        heard = [name.decode() for name in self._subscription.names]
-        names = [name.encode() for name in _moved(heard, before, after, "subscribe")]
+        names = [name.decode() for name in self._subscription.names]
         # a new set, for other threads may be looking at the old one
         self._publishers = {*_moved(self._publishers, before, after, "publish")}
-        self._standing = after
-        self._subscription.replace(names)
+        self._subscription.replace(name.encode() for name in _moved(names, before, after, "subscribe"))
 
-    def _new_subscription(self) -> Subscriptions | PubSub:
-        return redis_client.own_pubsub(self._connection) if self.reads_itself() else Subscriptions()
+    def _new_subscription(self) -> ChannelSet | PubSub:
+        return redis_client.own_pubsub(self._connection) if self.reads_itself() else ChannelSet()
 
     def _needs(self, pubsub: PubSub) -> bool:
         """Whether the loop cannot take its place: it has patterns, or is at hand under another name."""
@@ -231,16 +233,16 @@ class RedisSubscriber(RedisStore):
 
     def _follow_groups(self, request: HttpRequest, flags: Sequence[str]) -> None:
         """Where the channels of the groups are those that ``RedisSubscriber`` would have found."""
-        standing = Standing(identity_of(request), facility_of(request.path_info), tuple(flags))
-        subscribed = {name.encode() for name in standing.channels("subscribe")}
-        published = set(standing.channels("publish"))
-        if standing.depends_on_groups and subscribed <= {*self.channels_heard} and published <= self._publishers:
-            self._standing = standing
+        asked = ChannelRequest(identity_of(request), facility_of(request.path_info), tuple(flags))
+        subscribed = {name.encode() for name in asked.channels("subscribe")}
+        published = set(asked.channels("publish"))
+        if asked.depends_on_groups and subscribed <= {*self._subscription.channels} and published <= self._publishers:
+            self._channel_request = asked
 
     def _subscribe(self, names: list[str]) -> None:
         if self._subscription is None:
             self._subscription = self._new_subscription()
-        if isinstance(self._subscription, Subscriptions):
+        if self._pubsub is None:
             self._subscription.subscribe(*names)
             return
         check_number(len(names))
@@ -248,8 +250,8 @@ class RedisSubscriber(RedisStore):
             self._subscription.subscribe(*names)
 
     def _own_subscription(self) -> PubSub:
-        """Whoever drives this object himself needs no loop."""
-        if not isinstance(self._subscription, PubSub):
+        """For code that reads by itself, without any loop."""
+        if self._pubsub is None:
             names = self._subscription.names if self._subscription is not None else ()
             self._subscription = redis_client.own_pubsub(self._connection)
             if names:
@@ -258,26 +260,27 @@ class RedisSubscriber(RedisStore):
         return self._subscription
 
     def _send(self, payload: RedisMessage, expire: int | None) -> dict[str, int]:
-        """As ``RedisStore``; remembers what will come back to this very browser."""
-        own = self._own_messages
-        if own is None:
+        """As ``RedisStore``; remembers what will come back to this very client."""
+        echo_filter, subscribed = self._echo_filter, self._subscription.channels
+        returning = (
+            [name for name in map(str.encode, self._publishers) if name in subscribed]
+            if echo_filter is not None
+            else []
+        )
+        if echo_filter is None or not returning:
             return super()._send(payload, expire)
-        heard = self._subscription.channels
-        returning = [name for name in map(str.encode, self._publishers) if name in heard]
-        if not returning:
-            return super()._send(payload, expire)
-        said = Said()
+        sent = Sent()
         for name in returning:
-            own.expect(name, payload, said)
+            echo_filter.expect(name, payload, sent)
         try:
             counts = super()._send(payload, expire)
         except BaseException:
-            own.published(said, sure=False)
+            echo_filter.published(sent, sure=False)
             raise
         for name in returning:
             if not counts.get(name.decode()):
-                own.forget(name, payload, said)
-        own.published(said)
+                echo_filter.forget(name, payload, sent)
+        echo_filter.published(sent)
         return counts
 
 
@@ -295,7 +298,7 @@ def decides_nothing(subscriber: Any) -> bool:
     )
 
 
-def _moved(names: Iterable[str], before: Standing, after: Standing, direction: str) -> list[str]:
+def _moved(names: Iterable[str], before: ChannelRequest, after: ChannelRequest, direction: str) -> list[str]:
     """The channels after a change; what a subclass has added stays."""
     old = before.channels(direction)
     return [*after.channels(direction), *(name for name in names if name not in old)]

@@ -28,6 +28,9 @@ class ThreadRuntime:
         self.ticks = 0
         self._selector: _Selector | None = None
 
+    def start(self) -> None:
+        """The loop has a thread of its own."""
+
     def watch_readable(self, descriptor: int) -> Watcher:
         return Watcher(self._selecting(), descriptor, selectors.EVENT_READ)
 
@@ -43,8 +46,15 @@ class ThreadRuntime:
     def soon(self, function: Callable[[], Any]) -> None:
         self._selecting().soon(function)
 
+    def run_in_loop(self, function: Callable[..., Result], *args: Any) -> Result:
+        with self.lock:
+            return function(*args)
+
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
+
+    def new_event(self) -> threading.Event:
+        return threading.Event()
 
     def run_in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
         return function(*args)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ws4redis.core.encoding import RAW, Dialect, encoding_of, opcode_of
 from ws4redis.exceptions import WebSocketError
 from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.loop.outbox import Outbox, OutboxFull
 from ws4redis.protocol.deflate import Agreement, Budget, Deflater, Inflater, Options
-from ws4redis.protocol.frames import CloseCode, Opcode, serialize
+from ws4redis.protocol.frames import CloseCode, Opcode
 from ws4redis.protocol.server import ServerProtocol, State
-from ws4redis.publication import opcode_of
 
 if TYPE_CHECKING:
     from ws4redis.loop.ring import Ring
@@ -65,6 +66,13 @@ _OPTIONS = [
     )
     if hasattr(socket, name)
 ]
+
+
+#: events of a peer that has closed its end; not everywhere is it told without reading
+_LEFT = getattr(select, "POLLRDHUP", 0)
+
+#: bytes that are read of a peer that has left, decompressed
+_MOST_LAST_WORDS = 1 << 20
 
 
 def prepare(connected: Any) -> None:
@@ -140,17 +148,18 @@ class WebSocket:
     __slots__ = (
         "_outbox_size",
         "_owner",
-        "_paused",
         "_postponed",
         "_protocol",
         "_reader",
+        "_rest",
         "_runtime",
         "_socket",
         "_writer",
         "closed",
-        "deflater",
+        "encoding",
         "open",
         "outbox",
+        "paused",
         "written",
     )
 
@@ -166,15 +175,18 @@ class WebSocket:
         self._owner: Owner | None = None
         self._reader: Watcher = runtime.watch_readable(connected.fileno())
         self._writer: Watcher | None = None
-        self._paused = True
+        #: what the client sends waits in the kernel
+        self.paused = True
+        #: bytes that are still read of a client that has left, whatever pauses; None while it is there
+        self._rest: int | None = None
         #: the answer to the browser's end waits until its messages are handled
         self._postponed = False
         #: messages may be sent: no close frame was, in either direction
         self.open = True
         #: the descriptor is closed
         self.closed = False
-        #: compresses what is sent, where the browser has agreed
-        self.deflater: Deflater | None = None
+        #: how messages are written
+        self.encoding = encoding_of(RAW)
         #: the tick in which something was written last
         self.written = runtime.ticks
 
@@ -189,7 +201,10 @@ class WebSocket:
     def compress(self, agreement: Agreement, options: Options, budget: Budget | None = None) -> None:
         """From the first message on; what is beyond the budget is sent uncompressed."""
         self._protocol.inflater = Inflater(agreement.client_context_takeover)
-        self.deflater = Deflater.for_agreement(agreement, options, budget)
+        self.encoding = encoding_of(self.encoding.dialect, Deflater.for_agreement(agreement, options, budget))
+
+    def speak(self, dialect: Dialect) -> None:
+        self.encoding = encoding_of(dialect, self.encoding.deflater)
 
     def start(self, owner: Owner) -> None:
         """From now on ``owner`` is told."""
@@ -200,15 +215,27 @@ class WebSocket:
         """Read what the browser sends."""
         if self._postponed:
             self._answer()
-        if self._paused and not self.closed:
-            self._paused = False
+        if self.paused and not self.closed:
+            self.paused = False
             self._reader.start(self._readable)
 
     def pause(self) -> None:
         """Let what the browser sends wait in the kernel."""
-        if not self._paused and not self.closed:
-            self._paused = True
+        if not self.paused and not self.closed and self._rest is None:
+            self.paused = True
             self._reader.stop()
+
+    @property
+    def peer_has_left(self) -> bool:
+        """The peer has closed its end, or the connection is broken; known without reading."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), _LEFT)
+        return bool(poll.poll(0))
+
+    def read_to_the_end(self) -> None:
+        """Read what the peer has sent before it left, though others are still being handled."""
+        self._rest = _MOST_LAST_WORDS
+        self.resume()
 
     def has_room(self, size: int) -> bool:
         """Whether half of the outbox takes so many bytes more; always true where nothing waits."""
@@ -219,7 +246,7 @@ class WebSocket:
         """For how many ticks the kernel has taken nothing of what waits; 0 where nothing waits."""
         return 0 if self.outbox is None else self._runtime.ticks - self.outbox.moved
 
-    def give_up(self) -> None:
+    def close_slow(self) -> None:
         """Close with 1013, and drop what waits; only the piece that is begun still comes before the close frame."""
         if self.open and self.outbox is not None:
             self._too_slow(self.outbox)
@@ -249,9 +276,7 @@ class WebSocket:
         with self._runtime.lock:
             if not self.open:
                 raise WebSocketError("the websocket is closed")
-            self._transmit(
-                serialize(opcode, payload) if self.deflater is None else self.deflater.frame(opcode, payload)
-            )
+            self._transmit(self.encoding.frame(opcode, payload))
 
     def get_file_descriptor(self) -> int:
         return self._socket.fileno()
@@ -301,9 +326,10 @@ class WebSocket:
         protocol = self._protocol
         frames, inflated = protocol.frames, protocol.inflated
         messages = protocol.receive_data(data)
-        busy = self._owner is not None and self._owner.received(
-            messages, protocol.frames - frames, len(data), protocol.inflated - inflated
-        )
+        frames, inflated = protocol.frames - frames, protocol.inflated - inflated
+        busy = self._owner is not None and self._owner.received(messages, frames, len(data), inflated)
+        if self._rest is not None:
+            self._count_last(len(data) + inflated)
         if busy and self._protocol.state is State.CLOSED:
             # what was said before the end is answered before the end, too
             self._postponed = True
@@ -331,6 +357,12 @@ class WebSocket:
                 self._owner.drained()
 
     # inside
+
+    def _count_last(self, size: int) -> None:
+        assert self._rest is not None
+        self._rest -= size
+        if self._rest < 0:
+            self.abort()
 
     def _answer(self) -> None:
         """Send what the protocol has to say: pongs, pings, closes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from typing import Any
 
@@ -24,6 +24,9 @@ from ws4redis.auth.bounds import seat_limits
 from ws4redis.auth.identity import identify
 from ws4redis.auth.origin import check_origin
 from ws4redis.auth.permissions import allowed_channels, hook
+from ws4redis.core.channel_set import check_number
+from ws4redis.endpoints.channels import ChannelEndpoint
+from ws4redis.endpoints.own_source import OwnSourceEndpoint
 from ws4redis.exceptions import (
     FrameTooLargeException,
     HandshakeError,
@@ -33,21 +36,19 @@ from ws4redis.exceptions import (
     UpgradeRequiredError,
     WebSocketError,
 )
-from ws4redis.hearing import check_number
 from ws4redis.historic import advice, historic_names, imported
 from ws4redis.log import log_channels, printable
 from ws4redis.lookups import Lookups
 from ws4redis.loop.connection import Connection
-from ws4redis.loop.ports import View
+from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.process import LoopProcess, loop_process
 from ws4redis.loop.runtime import Runtime
 from ws4redis.loop.tally import tally
 from ws4redis.protocol.deflate import Agreement, Options, agree
-from ws4redis.protocol.handshake import HEADERS, Handshake, accept_response, read_handshake, select_subprotocol
+from ws4redis.protocol.handshake import HEADERS, Handshake, read_handshake, select_subprotocol
 from ws4redis.redis_store import RedisMessage, RedisStore
-from ws4redis.refusals import refusal_for
+from ws4redis.refusals import Opening, refusal_for
 from ws4redis.subscriber import RedisSubscriber, completed, decides_nothing
-from ws4redis.views import ChannelView
 from ws4redis.websocket import WebSocket
 
 __all__ = [
@@ -138,7 +139,7 @@ class WebsocketWSGIServer:
             check_origin(request, hooked=not is_stock)
             self.process.check_redis()
             compression = _compression(handshake)
-            view = self._admit_in_thread(request, is_stock)
+            endpoint = self._admit_in_thread(request, is_stock)
         except InvalidHandshake as error:
             if _asks_for_health(environ):
                 return self._tell_health(environ, start_response)
@@ -146,27 +147,28 @@ class WebsocketWSGIServer:
         except Exception as error:
             return self._refuse(error, environ, start_response)
         try:
-            view.seats = self.process.take_seats(seat_limits(request))
+            seats = self.process.take_seats(seat_limits(request))
+        except Exception as error:
+            _release(partial(endpoint.on_close, 1006, ""))
+            return self._refuse(error, environ, start_response)
+        try:
             websocket = self._upgrade(environ, start_response)
         except Exception as error:
-            self.process.give_back(view.seats)
-            _release(view.on_close)
+            self.process.give_back(seats)
+            _release(partial(endpoint.on_close, 1006, ""))
             return self._refuse(error, environ, start_response)
         logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
         extensions = None
         if compression is not None:
             websocket.compress(*compression, self.process.compression)
             extensions = compression[0].response
-        self.park(websocket, view, accept_response(handshake.key, subprotocol, extensions))
+        opening = Opening(handshake.key, subprotocol, extensions)
+        self.park(Connection(self.process, websocket, endpoint, opening, seats))
         return self.empty_body
 
-    def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
+    def park(self, connection: Connection) -> None:
         """From here on the loop calls back; no greenlet and nothing of the request stays behind."""
-        try:
-            Connection(self.process, websocket, view, response).open()
-        except BaseException:
-            websocket.abort()
-            raise
+        connection.open()
 
     # steps, to be overridden
 
@@ -209,10 +211,10 @@ class WebsocketWSGIServer:
         # the WSGI server may use its dictionary again, for another visitor
         return WSGIRequest({**environ, "wsgi.input": BytesIO()})
 
-    def _admit_in_thread(self, request: HttpRequest, is_stock: bool) -> View:
+    def _admit_in_thread(self, request: HttpRequest, is_stock: bool) -> Endpoint:
         if is_stock and django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
             # nobody else will look at this request: not even an empty session is made
-            return self._make_view(request)
+            return self._make_endpoint(request)
         return self.runtime.run_in_thread(self._admit_with_database, request)
 
     def _is_stock(self) -> bool:
@@ -223,19 +225,19 @@ class WebsocketWSGIServer:
             and getattr(self.process_subscriptions, "__func__", None) is _PROCESS_SUBSCRIPTIONS
         )
 
-    def _admit_with_database(self, request: HttpRequest) -> View:
+    def _admit_with_database(self, request: HttpRequest) -> Endpoint:
         close_old_connections()
         try:
             return self._admit(request)
         finally:
             close_old_connections()
 
-    def _admit(self, request: HttpRequest) -> View:
+    def _admit(self, request: HttpRequest) -> Endpoint:
         """Who is it, and what may he do here. What is returned keeps nothing of the request."""
         (hook("WS4REDIS_PROCESS_REQUEST") or self.process_request)(request)
-        return self._make_view(request)
+        return self._make_endpoint(request)
 
-    def _make_view(self, request: HttpRequest) -> View:
+    def _make_endpoint(self, request: HttpRequest) -> Endpoint:
         flags, echo = self.process_subscriptions(request)
         flags = allowed_channels(request, flags)
         subscriber = self.Subscriber(self._client())
@@ -243,12 +245,16 @@ class WebsocketWSGIServer:
             subscriber.set_pubsub_channels(request, flags)
             subscriber.hand_over(request, flags)
             check_number(len(subscriber._publishers))
-            view = ChannelView(subscriber, echo, self._lookups)
+            endpoint = (
+                OwnSourceEndpoint(subscriber, echo, self._lookups, self.runtime)
+                if subscriber.has_own_source
+                else ChannelEndpoint(subscriber, echo, self._lookups)
+            )
         except BaseException:
             _release(subscriber.release)
             raise
         log_channels(request, subscriber)
-        return view
+        return endpoint
 
     def _tell_health(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         healthy, figures = self.process.health()
@@ -271,16 +277,9 @@ class WebsocketWSGIServer:
             logger.info("websocket refused with 503: %s", error)
         elif refusal.status not in (400, 426):
             logger.warning("websocket refused with %s: %s", refusal.status, printable(str(error)))
-        body = f"{refusal.text}\n".encode()
-        start_response(
-            refusal.status_line,
-            [
-                ("Content-Type", "text/plain; charset=utf-8"),
-                ("Content-Length", str(len(body))),
-                *(header for header in refusal.headers if self.may_send(header[0])),
-            ],
-        )
-        return _unless_head(environ, body)
+        headers = [header for header in refusal.all_headers if self.may_send(header[0])]
+        start_response(refusal.status_line, headers)
+        return _unless_head(environ, refusal.body)
 
     def may_send(self, name: str) -> bool:
         """Whether the WSGI server lets an application send this header."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ws4redis.websocket import WebSocket
+from ws4redis.loop.endpoint import Connection, Endpoint
 
 try:
     from ws4redis.uwsgi_runserver import uWSGIWebsocketServer as Server
@@ -12,36 +12,17 @@ except ImportError:
     from ws4redis.django_runserver import WebsocketRunServer as Server
 
 
-class EchoView:
-    """Hears no channel; satisfies ``ws4redis.loop.ports.View``."""
-
-    channels = ()
-    own_messages = groups_channel = send_kept = source = None
-    seats: tuple[str, ...] = ()
-    bytes_received = 0
-    #: known only once the browser is admitted
-    websocket: WebSocket
+class Echo(Endpoint):
+    def on_open(self, connection: Connection) -> None:
+        self.connection = connection
 
     def on_message(self, message: str | bytes) -> None:
-        self.websocket.send(message, binary=isinstance(message, bytes))
-
-    def set_listener(self, listener: Any) -> None:
-        pass
-
-    def regroup(self, update: bytes | None) -> None:
-        pass
-
-    def on_close(self) -> None:
-        pass
+        self.connection.send(message, binary=isinstance(message, bytes))
 
 
 class EchoServer(Server):
-    def _make_view(self, request: Any) -> EchoView:
-        return EchoView()
-
-    def park(self, websocket: WebSocket, view: EchoView, response: bytes) -> None:
-        view.websocket = websocket
-        super().park(websocket, view, response)
+    def _make_endpoint(self, request: Any) -> Endpoint:
+        return Echo()
 
 
 application = EchoServer()

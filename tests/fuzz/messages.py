@@ -11,9 +11,10 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from ws4redis.channels import Identity, Row, own_channels
+from ws4redis.core.encoding import RAW, encoding_of
+from ws4redis.core.publication import Batch, Publication
 from ws4redis.groups import with_kept_groups, with_newer_groups
 from ws4redis.protocol.deflate import Deflater, Options
-from ws4redis.publication import Bundle, Publication
 from ws4redis.redis_store import RedisMessage
 
 SETTINGS: dict[str, Any] = {"WS4REDIS_HEARTBEAT": "--heartbeat--"}
@@ -50,9 +51,9 @@ def text_of(data: bytes) -> str | None:
 def check_publication(publication: Publication) -> None:
     client = ClientProtocol(ADDRESS, state=OPEN, max_size=None)
     client.extensions = [PerMessageDeflate(True, True, 15, 15)]
-    bundle = Bundle([publication, publication])
-    client.receive_data(publication.frame + publication.compressed(DEFLATER) + bundle.frames)
-    client.receive_data(bundle.compressed(DEFLATER))
+    batch = Batch([publication, publication])
+    for encoding in (encoding_of(RAW), encoding_of(RAW, DEFLATER)):
+        client.receive_data(publication.frame(encoding) + batch.frames(encoding))
     assert client.parser_exc is None
     opcode = Opcode.BINARY if text_of(publication.payload) is None else Opcode.TEXT
     frames = [event for event in client.events_received() if isinstance(event, Frame)]

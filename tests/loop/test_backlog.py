@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.loop.test_listener import Situation
+from tests.loop.test_subscriptions import Situation
+from ws4redis.core.publication import Publication
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.tally import tally
-from ws4redis.publication import Publication
 
 # limit in bytes, conflate, what is published (channel and payload), what is left, how many are dropped
 BACKLOGS: list[tuple[int, bool, str, str, int]] = [
@@ -48,7 +48,8 @@ def test_backlogs(limit: int, conflate: bool, published: str, left: str, lost: i
 def browser() -> Situation:
     situation = Situation(channels=b"a b")
     situation.process.new_backlog = lambda: Backlog(3, conflate=False)
-    situation.answer(None, None, None)
+    situation.restore()
+    situation.answer(None, None)
     situation.sent()
     return situation
 

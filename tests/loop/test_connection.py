@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
-from ws4redis.hearing import OwnMessages
+from ws4redis.core.echo import EchoFilter
+from ws4redis.core.encoding import RAW, Dialect, encoding_of
+from ws4redis.core.publication import Publication
+from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.absences import Absences
-from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Connection, Heartbeat
+from ws4redis.loop.connection import MAX_DELAY, Allowance, Connection, Heartbeat
+from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.hub import Hub
+from ws4redis.loop.pubsub import PendingReply
 from ws4redis.loop.roster import Roster
 from ws4redis.loop.seats import Seats
-from ws4redis.publication import Publication
 from ws4redis.websocket import WebSocket
 
 
@@ -24,7 +29,8 @@ class Wire:
     def __init__(self) -> None:
         self.open, self.closed, self.told, self.written = True, False, [], 0
 
-    close_code, close_reason, deflater = 1000, "", None
+    close_code, close_reason, encoding = 1000, "", encoding_of(RAW)
+    paused = peer_has_left = False
     #: something waits there, and it takes so many bytes
     outbox, room, stalled = "not empty", 1 << 20, 0
 
@@ -41,6 +47,9 @@ class Wire:
         if data:
             self.told.append(data)
 
+    def speak(self, dialect: Dialect) -> None:
+        self.encoding = encoding_of(dialect)
+
     def ping(self) -> None:
         self.told.append("ping")
 
@@ -49,18 +58,24 @@ class Wire:
         self.told.append(int(code))
         self.owner.closing()
 
-    def give_up(self) -> None:
+    def close_slow(self) -> None:
         self.close(1013)
+
+    def read_to_the_end(self) -> None:
+        self.told.append("read to the end")
 
     def abort(self) -> None:
         self.open, self.closed = False, True
         self.told.append("abort")
+        self.outbox = None
         self.owner.lost()
 
     def pause(self) -> None:
+        self.paused = True
         self.told.append("pause")
 
     def resume(self) -> None:
+        self.paused = False
         self.told.append("resume")
 
 
@@ -73,16 +88,22 @@ class Process:
         self.patience, self.ticks, self.new_backlog = 5, 0, None
         self.redis_is_away = False
         self.allowance, self.seats = Allowance.per_second(None, None), Seats()
-        self.connections = Roster(FURTHEST_TURN)
+        self.connections = Roster(MAX_DELAY)
         self.runtime = self.pubsub = self
         self.hub = Hub(self)  # type: ignore[arg-type]
         self.absences = Absences(self.hub)
         self.spawned: list[Any] = []
-        self.asked: list[Any] = []
+        self.replies: list[PendingReply] = []
         self.commands: list[Any] = []
 
     def spawn(self, function: Any, *args: Any) -> None:
         self.spawned.append((function, args))
+
+    def run_in_loop(self, function: Any, *args: Any) -> Any:
+        return function(*args)
+
+    def new_event(self) -> threading.Event:
+        return threading.Event()
 
     def run_spawned(self) -> None:
         while self.spawned:
@@ -95,64 +116,53 @@ class Process:
     def unsubscribe(self, channels: list[bytes]) -> None:
         self.commands += [("UNSUBSCRIBE", each) for each in channels]
 
-    def fetch(self, channels: list[bytes], callback: Any) -> Process:
-        self.asked.append(callback)
-        return self
+    def ask(self, command: Any, on_reply: Any, on_error: Any = None) -> PendingReply:
+        self.replies.append(PendingReply(command, on_reply, on_error))
+        return self.replies[-1]
 
-    def mark(self, reached: Any) -> Process:
-        self.asked.append(lambda _values: reached())
-        return self
-
-    def cancel(self) -> None:
-        self.asked.clear()
-
-
-class Page:
-    """A view."""
-
-    def __init__(self, channels: tuple[bytes, ...] = (), own: OwnMessages | None = None) -> None:
-        self.channels, self.own_messages = channels, own
-        self.groups_channel: bytes | None = None
-        self.send_kept = self.source = self.listener = None
-        self.seats: tuple[str, ...] = ()
-        self.bytes_received = 0
-        self.heard: list[Any] = []
-        self.lookups = 0
+    def mark(self, reached: Any) -> PendingReply:
+        return self.ask(("ECHO", "mark"), lambda _mark: reached())
 
     @property
-    def groups_keys(self) -> tuple[bytes, ...]:
-        return b"stamp", self.groups_channel or b""
+    def asked(self) -> list[PendingReply]:
+        """What Redis has not replied to."""
+        return [each for each in self.replies if not each.done]
 
-    def settle_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
-        """The stamp is missing where Redis has lost its data."""
-        if stamp is None:
-            self.lookups += 1
-            self.regroup(b"")
-            return False
-        return self.regroup(update)
 
-    def regroup(self, update: bytes | None) -> bool:
-        """The update names the channels."""
-        if update is not None and (channels := tuple(update.split())) != self.channels:
-            self.channels = channels
-            self.listener.follow()
-        return True
+class Opening:
+    def accept(self, subprotocol: str | None = None) -> bytes:
+        return b"101"
 
-    def set_listener(self, listener: Any) -> None:
-        self.listener = listener
+    def reject(self, error: Exception) -> bytes:
+        assert isinstance(error, RedisUnavailable)
+        return b"503"
+
+
+class Page(Endpoint):
+    """An endpoint with some channels."""
+
+    def __init__(self, channels: tuple[bytes, ...] = (), echo_filter: EchoFilter | None = None) -> None:
+        self.channels, self.echo_filter = channels, echo_filter
+        self.heard: list[Any] = []
+
+    def on_open(self, connection: Any) -> None:
+        if self.echo_filter is not None:
+            connection.filter_echo(self.echo_filter)
+        if self.channels:
+            connection.subscribe(*self.channels)
 
     def on_message(self, message: Any) -> None:
         if message == "fail":
-            raise RuntimeError("the view fails")
+            raise RuntimeError("the endpoint fails")
         self.heard.append(message)
 
-    def on_close(self) -> None:
+    def on_close(self, code: int, reason: str) -> None:
         self.heard.append("closed")
 
 
-def connection(heartbeat: str | None = None, page: Page | None = None) -> tuple[Connection, Wire, Process]:
+def connection(heartbeat: str | None = None, page: Endpoint | None = None) -> tuple[Connection, Wire, Process]:
     wire, process = Wire(), Process(heartbeat)
-    made = Connection(process, wire, page or Page(), b"101")  # type: ignore[arg-type]
+    made = Connection(process, wire, page or Page(), Opening())  # type: ignore[arg-type]
     made.open()
     return made, wire, process
 
@@ -164,7 +174,7 @@ def ticks(process: Process, wire: Wire, count: int) -> list[tuple[int, Any]]:
     for second in range(1, count + 1):
         process.ticks += 1
         for each in process.connections.take(process.ticks, 10):
-            each.take_turn()
+            each.check_timers()
         told += [(second, each) for each in wire.told]
         wire.told.clear()
     return told
@@ -186,7 +196,7 @@ def test_silence() -> None:
 def test_silence_begins_among_the_newcomers() -> None:
     _, wire, process = connection(page=Page((b"c",)))
     assert ticks(process, wire, 3) == []
-    process.asked[0]([None])
+    process.asked[0].resolve([None])
     assert ticks(process, wire, 77) == [(22, "ping"), (47, "ping"), (57, 1001), (67, "abort")]
 
 
@@ -202,7 +212,7 @@ def test_who_is_alive_is_seldom_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
     made, wire, process = connection()
     looks = []
     monkeypatch.setattr(
-        Connection, "take_turn", lambda one, turn=Connection.take_turn: (looks.append(process.ticks), turn(one))
+        Connection, "check_timers", lambda one, check=Connection.check_timers: (looks.append(process.ticks), check(one))
     )
     for _ in range(100):
         for _, told in ticks(process, wire, 1):
@@ -211,7 +221,9 @@ def test_who_is_alive_is_seldom_looked_at(monkeypatch: pytest.MonkeyPatch) -> No
     assert looks == [1, 25, 50, 75, 100]
 
 
-@pytest.mark.contract("10 heartbeat: a browser gets the very text at least every four seconds")
+@pytest.mark.contract(
+    "10 heartbeat: a browser gets the very text at least every four seconds",
+)
 def test_heartbeats_when_idle() -> None:
     _, wire, process = connection(heartbeat="beat")
     assert ticks(process, wire, 9) == [(3, b"\x81\x04beat"), (6, b"\x81\x04beat"), (9, b"\x81\x04beat")]
@@ -279,7 +291,7 @@ def test_redis_does_not_answer() -> None:
     _, wire, process = connection(page=Page((b"c",)))
     told = ticks(process, wire, 8)
     assert [second for second, _ in told] == [6, 6]
-    assert told[0][1].startswith(b"HTTP/1.1 503 ") and told[1][1] == "abort"
+    assert [each for _, each in told] == [b"503", "abort"]
     assert process.asked == []
     assert process.commands == [("SUBSCRIBE", b"c"), ("UNSUBSCRIBE", b"c")]
 
@@ -305,12 +317,14 @@ def test_what_is_kept_and_what_is_live_is_sent_once(kept: Any, live: list[tuple[
     _, wire, process = connection(page=Page((b"a", b"b")))
     list(process.hub.deliver([Publication(channel, payload) for channel, payload in live]))
     assert wire.told == ["start"]
-    process.asked[0](kept)
+    process.asked[0].resolve(kept)
     [answer] = wire.told[1:]
     assert answer == b"101" + b"".join(b"\x81\x01" + sent[i : i + 1] for i in range(len(sent)))
 
 
-@pytest.mark.contract("11.3 order: decided: all that a browser sends arrives complete and in order, too")
+@pytest.mark.contract(
+    "11.3 order: decided: all that a browser sends arrives complete and in order, too",
+)
 def test_messages_are_handled_in_order_and_reading_waits() -> None:
     page = Page()
     made, wire, process = connection(page=page)
@@ -322,13 +336,13 @@ def test_messages_are_handled_in_order_and_reading_waits() -> None:
 
 
 @pytest.mark.contract("12 closing: 1011, decided: the server fails; nothing follows the close frame")
-def test_a_failing_view_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_endpoint_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
     page = Page()
     made, wire, process = connection(page=page)
     made.received(["1", "fail", "2"], 1, 1)
     process.run_spawned()
     assert page.heard == ["1"] and 1011 in wire.told
-    assert "the view fails" in caplog.text
+    assert "the endpoint fails" in caplog.text
 
 
 def test_what_was_said_before_leaving_is_handled_before_the_end() -> None:
@@ -348,10 +362,10 @@ def test_a_browser_that_is_gone_before_it_is_answered_leaves_nothing(channels: t
     page, process = Page(channels), Process()
     here, there = socket.socketpair()
     there.close()
-    made = Connection(process, WebSocket(Watchers(), here), page, b"101")  # type: ignore[arg-type]
+    made = Connection(process, WebSocket(Watchers(), here), page, Opening())  # type: ignore[arg-type]
     made.open()
-    for callback in process.asked:
-        callback([None])
+    for each in process.asked:
+        each.resolve([None])
     process.run_spawned()
     assert not process.connections and not process.hub.channels
     assert page.heard == ["closed"]
@@ -377,17 +391,32 @@ class Watchers:
 def test_what_is_held_over_a_loss_is_older_than_what_is_fetched_then() -> None:
     made, wire, process = connection(page=Page((b"a",)))
     list(process.hub.deliver([Publication(b"a", b"old")]))
-    made.resubscribed()
-    process.asked[0]([b"new"])
+    made.subscriptions.resubscribed()
+    process.asked[0].resolve([b"new"])
     assert wire.told == ["start", b"101\x81\x03new"]
 
 
-def test_a_browser_is_not_dead_while_its_messages_are_handled() -> None:
+def test_a_client_that_is_not_read_is_pinged_and_never_dead() -> None:
     made, wire, process = connection()
     made.received(["slow"], 1, 1)
-    assert ticks(process, wire, 100) == []
+    made.received(["next"], 1, 1)
+    assert wire.paused
+    assert ticks(process, wire, 100) == [(second, "ping") for second in (25, 50, 75, 100)]
     process.run_spawned()
+    assert not wire.paused
     assert ticks(process, wire, 30) == [(25, "ping")]
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 7, 24])
+def test_a_client_that_leaves_while_it_is_not_read_is_noticed(seconds: int) -> None:
+    """Within four seconds; what it has sent before is still read."""
+    made, wire, process = connection()
+    ticks(process, wire, seconds)
+    for message in ("slow", "next"):
+        made.received([message], 1, 1)
+    ticks(process, wire, seconds)
+    wire.peer_has_left = True
+    assert (0, "read to the end") < ticks(process, wire, 4)[0] <= (3, "read to the end")
 
 
 # messages and bytes per second, what is sent at which second (messages, bytes, growth), whether it is too much

@@ -6,27 +6,28 @@ from typing import Any
 import pytest
 
 from tests.wires import Wire
-from ws4redis.hearing import OwnMessages
+from ws4redis.core.echo import EchoFilter
+from ws4redis.core.encoding import RAW, encoding_of
+from ws4redis.core.publication import Batch, Publication
 from ws4redis.loop import hub as hub_module
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
 from ws4redis.loop.ring import Ring
 from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.protocol.frames import Opcode, serialize
-from ws4redis.publication import Bundle, Publication
 
 
 class Listener:
-    direct = own = None
+    direct = echo_filter = None
     control = False
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.deliveries: list[list[tuple[bytes, bytes]]] = []
         self.then = then
-        self.bundles: list[Bundle] = []
+        self.batches: list[Batch] = []
 
-    def deliver(self, bundles: Sequence[Bundle]) -> None:
-        self.bundles += bundles
-        self.deliveries.append([(each.channel, each.payload) for bundle in bundles for each in bundle.publications])
+    def deliver(self, batches: Sequence[Batch]) -> None:
+        self.batches += batches
+        self.deliveries.append([(each.channel, each.payload) for batch in batches for each in batch.publications])
         self.then()
 
 
@@ -115,9 +116,12 @@ def test_members_share_the_bytes(hub: Hub, channels: list[bytes]) -> None:
     hub.join(first, channels)
     hub.join(second, channels)
     list(hub.deliver(publications(*[(channel, b"1") for channel in channels], (b"a", b"2"))))
-    assert first.bundles == second.bundles
-    assert first.bundles[0].frames == b"\x81\x011\x81\x012"
-    assert all(one.frames is other.frames for one, other in zip(first.bundles, second.bundles, strict=True))
+    plain = encoding_of(RAW)
+    assert first.batches == second.batches
+    assert first.batches[0].frames(plain) == b"\x81\x011\x81\x012"
+    assert all(
+        one.frames(plain) is other.frames(plain) for one, other in zip(first.batches, second.batches, strict=True)
+    )
 
 
 def test_nothing_to_deliver(hub: Hub) -> None:
@@ -205,11 +209,11 @@ def test_it_knows_the_channels_where_control_is_heard(hub: Hub) -> None:
 
 
 class Failing:
-    direct = own = None
+    direct = echo_filter = None
     control = False
     gone = 0
 
-    def deliver(self, bundles: Any) -> None:
+    def deliver(self, batches: Any) -> None:
         raise LookupError("on purpose")
 
     def failed(self) -> None:
@@ -217,7 +221,7 @@ class Failing:
 
 
 class Direct:
-    own = None
+    echo_filter = None
     control = False
 
     def __init__(self, websocket: Any) -> None:
@@ -258,13 +262,13 @@ def test_a_member_that_fails_is_no_harm_to_others(
 @pytest.mark.parametrize("others", [0, 1])
 def test_own_messages_are_left_to_the_member(hub: Hub, make_wire: Callable[..., Wire], others: int) -> None:
     wire, member = make_wire(), Listener()
-    member.direct, member.own = wire.websocket, OwnMessages()
+    member.direct, member.echo_filter = wire.websocket, EchoFilter()
     for each in [member, *[Listener() for _ in range(others)]]:
         hub.join(each, [b"a"])
     list(hub.deliver(publications((b"a", b"1"))))
-    member.own.expect(b"a", b"2")
+    member.echo_filter.expect(b"a", b"2")
     list(hub.deliver(publications((b"a", b"2"))))
-    member.own.clear()
+    member.echo_filter.clear()
     list(hub.deliver(publications((b"a", b"3"))))
     assert member.deliveries == [[(b"a", b"2")]]
     assert wire.frames() == [(1, b"1"), (1, b"3")]
@@ -275,7 +279,7 @@ def test_browsers_with_the_same_compression_share_the_bytes(hub: Hub, make_wire:
     agreements = [None, *[Deflater(bits, Options(), shared=True) for bits in (15, 9)]]
     wires = [make_wire() for _ in range(9)]
     for number, each in enumerate(wires):
-        each.websocket.deflater = agreements[number % 3]
+        each.websocket.encoding = encoding_of(RAW, agreements[number % 3])
         hub.join(Direct(each.websocket), [b"a"])
     list(hub.deliver(publications((b"a", text))))
     expected = [serialize(Opcode.TEXT, text), *[each.frame(Opcode.TEXT, text) for each in agreements if each]]

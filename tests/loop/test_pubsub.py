@@ -17,10 +17,10 @@ import redis
 
 from tests.servers import Valkey, wait_for
 from ws4redis import redis_client, settings
+from ws4redis.core.publication import Batch, Publication
 from ws4redis.loop.canary import Canary
 from ws4redis.loop.hub import Hub
-from ws4redis.loop.pubsub import PubSub
-from ws4redis.publication import Bundle, Publication
+from ws4redis.loop.pubsub import PendingReply, PubSub
 from ws4redis.thread_runtime import ThreadRuntime
 
 
@@ -98,7 +98,7 @@ class Listener:
 
     def fetch(self, *channels: bytes) -> Any:
         with self.runtime.lock:
-            return self.pubsub.fetch(channels, lambda values: self.log.append(("fetched", *values)))
+            return self.pubsub.ask(("MGET", *channels), lambda values: self.log.append(("fetched", *values)))
 
     def expect(self, *log: tuple[Any, ...]) -> None:
         """Exactly this has been told since the last time."""
@@ -317,11 +317,34 @@ def test_many_channels_are_subscribed_again(
     assert client.info("commandstats")["cmdstat_subscribe"]["calls"] == 3, "1,000 at once"
 
 
-def test_a_refused_command_is_no_end(listen: Callable[..., Listener], client: redis.Redis) -> None:
-    """Redis answers with an error while it loads or where an ACL forbids: the subscription starts again."""
+# who is told of Redis' error, whether the subscription begins anew
+ERRORS = [("handler", False), ("nobody", True), ("cancelled", False), ("subscribe", True)]
+
+
+@pytest.mark.parametrize(("told", "begins_anew"), ERRORS)
+def test_an_error_reaches_no_other_question(
+    listen: Callable[..., Listener], client: redis.Redis, told: str, begins_anew: bool
+) -> None:
+    """As Redis replies while it loads, or where an ACL forbids it."""
     listener = listen(b"a")
-    listener.fetch().cancel()  # MGET without a key is an error
-    listener.wait(2)
+
+    def failed(error: Exception) -> None:
+        listener.log.append(("error", str(error)[:3]))
+
+    with listener.runtime.lock:
+        if told == "subscribe":
+            listener.pubsub._put(PendingReply(("SUBSCRIBE",), None, confirmations=1))
+        else:  # MGET without a key is an error
+            pending = listener.pubsub.ask(("MGET",), listener.log.append, failed if told == "handler" else None)
+            if told == "cancelled":
+                pending.cancel()
+        listener.pubsub.subscribe([b"b"])
+        listener.pubsub.ask(("MGET", b"c", b"d"), lambda values: listener.log.append(("fetched", *values)))
+    if begins_anew:
+        listener.wait(2)
+    expected = [("error", "ERR")] if told == "handler" else []
+    listener.expect(*expected, ("fetched", None, None))
+    assert listener.restorations == 1 + begins_anew
     client.publish("a", "hi")
     listener.expect((b"a", b"hi"))
 
@@ -335,7 +358,7 @@ def test_a_callback_that_fails_is_no_end(
         raise LookupError("on purpose")
 
     with listener.runtime.lock:
-        listener.pubsub.fetch([b"a"], fail)
+        listener.pubsub.ask(("MGET", b"a"), fail)
     listener.fetch(b"a")
     listener.expect(("fetched", None))
     client.publish("a", "hi")
@@ -380,7 +403,7 @@ def test_what_connects_is_started_again(
 
     with listener.runtime.lock:
         monkeypatch.setattr(owner, step, fail)
-        listener.pubsub.give_up()
+        listener.pubsub.reconnect()
 
     def a_second_goes_by() -> bool:
         listener.runtime.ticks += 1
@@ -416,14 +439,14 @@ def test_who_comes_hears_nothing_that_was_meant_for_those_who_left() -> None:
 class Follower:
     """Hears ``a`` and ``b`` until it is told otherwise on ``control``."""
 
-    direct = own = None
+    direct = echo_filter = None
 
     def __init__(self, pubsub: PubSub, hub: Hub, control: bool = False) -> None:
         self.pubsub, self.hub, self.control = pubsub, hub, control
         self.heard: list[bytes] = []
         self.watch: Follower | None = None
 
-    def deliver(self, bundles: Sequence[Bundle]) -> None:
+    def deliver(self, bundles: Sequence[Batch]) -> None:
         for bundle in bundles:
             self.heard += [each.payload for each in bundle.publications]
         if self.watch is not None:
@@ -530,7 +553,7 @@ def test_what_fails_after_a_pause_does_not_end_the_reading(
 def test_a_subscription_that_is_given_up_begins_anew(listen: Callable[..., Listener], client: redis.Redis) -> None:
     listener = listen(b"a")
     with listener.runtime.lock:
-        listener.pubsub.give_up()
+        listener.pubsub.reconnect()
     listener.wait(2)
     client.publish("a", "hi")
     listener.expect((b"a", b"hi"))

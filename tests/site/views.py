@@ -64,10 +64,10 @@ def counts(request):
     if loop is not None:
         with loop.runtime.lock:
             found["connections"] = len(loop.connections)
-            found["connected"] = sum(each.connected for each in loop.connections)
+            found["connected"] = sum(each.accepted for each in loop.connections)
             found["waiting"] = sum(len(each.websocket.outbox or b"") for each in loop.connections)
             found["channels"] = len(loop.hub.channels) - 1  # the canary's
-            found["questions"] = sum(map(len, (loop.pubsub._questions, loop.pubsub._unsent)))
+            found["questions"] = sum(map(len, (loop.pubsub._pending, loop.pubsub._unsent)))
             found["options"] = sorted(_socket_options(each) for each in loop.connections)
     return JsonResponse(found)
 

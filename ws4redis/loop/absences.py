@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ws4redis.publication import Bundle
+from ws4redis.core.publication import Batch
 
 if TYPE_CHECKING:
     from ws4redis.loop.hub import Hub
@@ -17,7 +17,7 @@ _AT_ONCE = 3
 class Absence:
     """A member of the hub that stays on a channel which others have left, and counts what they miss."""
 
-    direct = own = None
+    direct = echo_filter = None
     control = False
 
     def __init__(self, channel: bytes) -> None:
@@ -28,7 +28,7 @@ class Absence:
         #: until which tick
         self.until = 0
 
-    def deliver(self, bundles: Sequence[Bundle]) -> None:
+    def deliver(self, batches: Sequence[Batch]) -> None:
         self.missed += 1
 
     def failed(self) -> None:
@@ -74,3 +74,25 @@ class Absences:
         absence.lasts = False
         del self._absences[absence.channel]
         return empty
+
+
+class Leaves:
+    """The channels that one client has just left."""
+
+    __slots__ = ("_absences", "_left")
+
+    def __init__(self, absences: Absences) -> None:
+        self._absences = absences
+        #: and how much those who are absent had missed by then
+        self._left: dict[bytes, tuple[Absence, int]] = {}
+
+    def begin(self, channel: bytes, tick: int) -> None:
+        """Must be called before the channel is left."""
+        absence = self._absences.begin(channel, tick)
+        self._left = {name: each for name, each in self._left.items() if each[0].lasts}
+        self._left[channel] = absence, absence.missed
+
+    def end(self, channel: bytes) -> bool:
+        """The client comes back; True where it has missed nothing."""
+        absence, missed = self._left.pop(channel, (None, 0))
+        return absence is not None and absence.lasts and absence.missed == missed

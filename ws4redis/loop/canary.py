@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ws4redis.publication import Bundle
+from ws4redis.core.publication import Batch
 
 if TYPE_CHECKING:
     from ws4redis.loop.pubsub import PubSub
@@ -24,7 +24,7 @@ class Canary:
     which nothing is.
     """
 
-    direct = own = None
+    direct = echo_filter = None
     control = False
 
     def __init__(self, prefix: str) -> None:
@@ -36,7 +36,7 @@ class Canary:
     def healthy(self) -> bool:
         return self.silent is not None and self.silent < _LATE
 
-    def deliver(self, bundles: Sequence[Bundle]) -> None:
+    def deliver(self, batches: Sequence[Batch]) -> None:
         self.silent = 0
 
     def failed(self) -> None:
@@ -48,7 +48,7 @@ class Canary:
         if self.silent is not None:
             self.silent = silent
         if silent and silent % (_LOST + 1) == 0:
-            pubsub.give_up()
+            pubsub.reconnect()
         elif not pubsub.pauses:
             self.release(pubsub)
 

@@ -1,55 +1,43 @@
-"""One browser's life after the upgrade."""
+"""One client, from the upgrade to the end."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from math import inf
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from ws4redis.exceptions import RedisUnavailable
-from ws4redis.loop.listener import Listener
-from ws4redis.loop.own_listener import OwnListener
-from ws4redis.loop.ports import Shared, View
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ws4redis.core.closes import RATE_LIMIT, REDIS_AWAY, SERVER_ERROR
+from ws4redis.core.echo import EchoFilter
+from ws4redis.core.publication import Batch, Publication
+from ws4redis.exceptions import RedisUnavailable, WebSocketError
+from ws4redis.loop.control import ControlSubscription
+from ws4redis.loop.endpoint import Endpoint
+from ws4redis.loop.inbox import inbox_for
+from ws4redis.loop.liveness import CLOSING_AT_MOST, MAX_DELAY, PAUSED_CHECK_AFTER, Heartbeat, check_liveness
 from ws4redis.loop.roster import Roster
 from ws4redis.loop.seats import Seats
+from ws4redis.loop.subscriptions import Loop as SharedLoop
+from ws4redis.loop.subscriptions import Subscriptions
 from ws4redis.loop.tally import tally
-from ws4redis.protocol.frames import CloseCode, message_frame
 from ws4redis.redis_client import serving_browser
 from ws4redis.websocket import WebSocket
 
+__all__ = ["MAX_DELAY", "Allowance", "Connection", "Heartbeat", "Opening"]
+
 logger = logging.getLogger("django.request")
 
-# all in ticks of the loop, a second each
-_HEARTBEAT_AFTER = 3
-_PING_EVERY = 25
-_DEAD_AFTER = 60
-_CLOSING_AT_MOST = 10
-_STALLED_AT_MOST = 30
-
-FURTHEST_TURN = max(_HEARTBEAT_AFTER, _PING_EVERY, _CLOSING_AT_MOST)
-
-#: over which the rate of what a browser sends is taken
+#: over which the rate of what a client sends is taken
 WINDOW_TICKS = 10
-
-_UNAVAILABLE = (
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n"
-    b"Redis is not available.\n"
-)
-
-
-class Heartbeat:
-    """The text message that both sides send to show that they are alive."""
-
-    def __init__(self, text: str) -> None:
-        self._forms = (text, text.encode())
-        self.frame = message_frame(text)
-
-    def matches(self, message: str | bytes) -> bool:
-        return message in self._forms
 
 
 class Allowance(NamedTuple):
-    """What a browser may send within ``WINDOW_TICKS``; inf is no limit."""
+    """What a client may send within ``WINDOW_TICKS``; inf is no limit."""
 
     #: messages, their fragments, pings and so on
     frames: float
@@ -61,14 +49,23 @@ class Allowance(NamedTuple):
         return Allowance(WINDOW_TICKS * (frames or inf), WINDOW_TICKS * (size or inf))
 
 
-class Loop(Shared, Protocol):
+class Opening(Protocol):
+    """How the handshake may be answered; the bytes of an HTTP response."""
+
+    def accept(self, subprotocol: str | None = None) -> bytes:
+        """101; None means the subprotocol that was agreed on."""
+
+    def reject(self, error: Exception) -> bytes: ...
+
+
+class Loop(SharedLoop, Protocol):
     """What a connection shares with the others of its process."""
 
     connections: Roster
     heartbeat: Heartbeat | None
     allowance: Allowance
     seats: Seats
-    #: ticks that a browser waits for Redis before it is refused
+    #: ticks that a client waits for Redis before it is rejected
     patience: float
 
     @property
@@ -77,84 +74,272 @@ class Loop(Shared, Protocol):
 
 
 class Connection:
-    """Subscribed before the browser knows that it is connected, then parked.
+    """Subscribed before the client knows that it is connected, then parked; satisfies ``loop.endpoint.Connection``.
 
     Args:
-        accept_response: the HTTP answer that makes it a websocket, sent when Redis has confirmed the subscription.
+        opening: answers the handshake.
+        seats: are given back at the end.
     """
 
     __slots__ = (
-        "_busy",
         "_bytes",
         "_frames",
         "_inbox",
-        "_listener",
         "_loop",
-        "_seen",
-        "_view",
+        "_opening",
+        "_room",
+        "_seats",
         "_window",
+        "bytes_received",
+        "endpoint",
+        "seen",
+        "subscriptions",
         "turn",
         "websocket",
     )
 
-    def __init__(self, loop: Loop, websocket: WebSocket, view: View, accept_response: bytes) -> None:
+    def __init__(
+        self, loop: Loop, websocket: WebSocket, endpoint: Endpoint, opening: Opening, seats: tuple[str, ...] = ()
+    ) -> None:
         self._loop = loop
         self.websocket = websocket
-        self._view = view
-        self._listener: Listener | OwnListener = (
-            Listener(loop, websocket, view, accept_response)
-            if view.source is None
-            else OwnListener(loop, websocket, view, view.source, accept_response)
-        )
-        self._inbox: tuple[str | bytes, ...] = ()
-        self._busy = False
+        self.endpoint = endpoint
+        #: None when it was used
+        self._opening: Opening | None = opening
+        self._seats = seats
+        self.subscriptions = Subscriptions(loop, self, websocket, endpoint.catch_up)
+        self.subscriptions.send_first = endpoint.send_first
+        self._inbox = inbox_for(endpoint.taking)
+        #: set when the client has taken what waited for it
+        self._room: Any = None
         #: what it has sent in the current window, and which that is
         self._frames = self._bytes = self._window = 0
-        #: the tick in which the browser gave its last sign of life
-        self._seen = loop.runtime.ticks
+        self.bytes_received = 0
+        #: the tick in which the client gave its last sign of life
+        self.seen = loop.runtime.ticks
         #: kept by the roster
         self.turn = 0
 
     def open(self) -> None:
-        with self._loop.runtime.lock:
+        with self.lock:
             try:
-                self._turn_in(1)
+                self._check_in(1)
+                if self.endpoint.dialect is not self.websocket.encoding.dialect:
+                    self.websocket.speak(self.endpoint.dialect)
                 self.websocket.start(self)
-                self._listener.start()
+                self.endpoint.on_open(self)
+                self.subscriptions.go_on()
             except BaseException:
                 self.websocket.abort()
                 raise
 
     @property
-    def connected(self) -> bool:
-        return self._listener.connected
+    def lock(self) -> AbstractContextManager[Any]:
+        return self._loop.runtime.lock
 
-    def resubscribed(self) -> None:
-        self._listener.resubscribed()
+    @property
+    def accepted(self) -> bool:
+        return self._opening is None
 
-    # from the browser
+    # by the endpoint, from any greenlet or thread
+
+    def accept(self, subprotocol: str | None = None) -> None:
+        self._in_loop(self._accept_now, subprotocol)
+
+    def reject(self, error: Exception) -> None:
+        self._in_loop(self._reject, error)
+
+    def send(self, message: str | bytes, binary: bool | None = None, wait: bool = False) -> None:
+        while wait and not self.websocket.has_room(len(message)):
+            self._wait_for_room()
+        self._in_loop(self.websocket.send, message, binary)
+
+    def receive(self, timeout: float | None = None) -> Any:
+        return self._inbox.receive(self, timeout)
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        self._in_loop(self._close, code, reason)
+
+    def subscribe(self, *channels: bytes, confirmed: Callable[[], None] | None = None) -> None:
+        self._in_loop(self._change, self.subscriptions.subscribe, channels, confirmed)
+
+    def unsubscribe(self, *channels: bytes) -> None:
+        self._in_loop(self._change, self.subscriptions.unsubscribe, channels)
+
+    def subscribe_control(
+        self,
+        channel: bytes,
+        handler: Callable[[bytes], bool | None],
+        keys: Sequence[bytes] | None = None,
+        restore: Callable[..., bool | None] | None = None,
+    ) -> None:
+        control = ControlSubscription(self.subscriptions, channel, handler, keys, restore)
+        self._in_loop(self._change, self.subscriptions.subscribe_control, control)
+
+    def filter_echo(self, echo_filter: EchoFilter) -> None:
+        self._in_loop(self.subscriptions.filter_echo, echo_filter)
+
+    def deliver(self, publications: Sequence[Publication]) -> None:
+        self._in_loop(self.subscriptions.deliver, [Batch(publications)])
+
+    def attempt(self, function: Callable[[], Any]) -> bool:
+        try:
+            with serving_browser():
+                function()
+            return True
+        except Exception as error:
+            self._fail(error)
+            return False
+
+    # by the websocket
 
     def received(self, messages: list[str | bytes], frames: int, size: int, inflated: int = 0) -> bool:
         if not self.websocket.open:
             return False
-        self._seen = self._loop.runtime.ticks
-        self._view.bytes_received += size
+        self.seen = self._loop.runtime.ticks
+        self.bytes_received += size
         if self._exceeds_allowance(frames, size + inflated):
-            self.close(CloseCode.POLICY_VIOLATION, "too much at once")
+            self.close(*RATE_LIMIT)
             return False
         heartbeat = self._loop.heartbeat
         if heartbeat is not None and messages:
-            others = [each for each in messages if not heartbeat.matches(each)]
-            if len(others) < len(messages):
-                self.websocket.write(heartbeat.frame)
-            messages = others
+            messages = self._without_heartbeats(heartbeat, messages)
         if messages:
-            self._inbox = (*self._inbox, *messages)
-            if self._busy or not self.connected:  # who speaks before the answer waits: it may be that there is none
-                self.websocket.pause()
-            else:
-                self._begin_to_handle()
-        return self._busy
+            decode = self.endpoint.dialect.decode
+            self._inbox.put(self, messages if decode is None else [decode(each) for each in messages])
+        return self._inbox.busy
+
+    def drained(self) -> None:
+        self.subscriptions.drained()
+        if self._room is not None:
+            room, self._room = self._room, None
+            room.set()
+
+    def closing(self) -> None:
+        self._inbox.closed()
+        self._check_in(CLOSING_AT_MOST)
+
+    def lost(self) -> None:
+        """Where this fails it is done again at the next check, so what can fail comes first."""
+        self.subscriptions.close()
+        self._inbox.closed()
+        if not self._inbox.busy:
+            self.spawn(self._on_close)
+        self._loop.connections.discard(self)
+        self._loop.seats.give_back(self._seats)
+
+    # by the subscriptions
+
+    def confirmed(self, data: bytes) -> None:
+        if self.endpoint.accepts_at_once and self._opening is not None:
+            data = self._accept(None) + data
+        self.websocket.write(data)
+
+    # by the inbox
+
+    def pause(self) -> None:
+        self.websocket.pause()
+        if self.websocket.open:
+            self._check_in(PAUSED_CHECK_AFTER if self.accepted else 1)
+
+    def resume(self) -> None:
+        self.websocket.resume()
+
+    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
+        self._loop.runtime.spawn(function, *args)
+
+    def new_event(self) -> Any:
+        return self._loop.runtime.new_event()
+
+    def handled(self) -> None:
+        """No message is being handled any more."""
+        self.seen = self._loop.runtime.ticks
+        if self.websocket.closed:
+            self.spawn(self._on_close)
+        else:
+            self.websocket.resume()
+
+    # by the clock
+
+    def check_timers(self) -> None:
+        """Do what is due, and say when the next check is."""
+        if self.websocket.closed:
+            self.lost()
+        elif not self.websocket.open:
+            self.websocket.abort()
+        elif not self.accepted:
+            self._check_opening()
+        else:
+            self._inbox.go_on(self)
+            due = check_liveness(self, self._loop.heartbeat, self._loop.runtime.ticks)
+            if self.websocket.open:  # it may have shown that nobody is there
+                self._check_in(due)
+
+    def close_slow(self) -> None:
+        self.subscriptions.close()
+        self.websocket.close_slow()
+
+    # inside
+
+    def _in_loop(self, function: Callable[..., None], *args: Any) -> None:
+        self._loop.runtime.run_in_loop(function, *args)
+
+    def _accept(self, subprotocol: str | None) -> bytes:
+        opening, self._opening = self._opening, None
+        return b"" if opening is None else opening.accept(subprotocol)
+
+    def _accept_now(self, subprotocol: str | None) -> None:
+        self.websocket.write(self._accept(subprotocol))
+        self._inbox.go_on(self)
+
+    def _reject(self, error: Exception) -> None:
+        opening, self._opening = self._opening, None
+        if opening is None:
+            self._close(*_close_for(error))
+            return
+        self.subscriptions.close()
+        self.spawn(logger.info, "websocket %x rejected: %s", id(self.websocket), error)
+        self.websocket.write(opening.reject(error))
+        self.websocket.abort()
+
+    def _close(self, code: int, reason: str) -> None:
+        if not self.accepted:
+            self._reject(RedisUnavailable("Redis has not confirmed the subscription"))
+            return
+        self.subscriptions.close()
+        self.websocket.close(code, reason)
+
+    def _change(self, change: Callable[..., None], *args: Any) -> None:
+        """Where this fails the client must not go on with what it was subscribed to before."""
+        try:
+            change(*args)
+        except Exception:
+            self.websocket.abort()
+            raise
+
+    def _wait_for_room(self) -> None:
+        with self.lock:
+            if not self.websocket.open:
+                raise WebSocketError("the websocket is closed")
+            room = self._room = self._room or self.new_event()
+        room.wait(1)  # a second later the websocket may be closed
+
+    def _fail(self, error: Exception) -> None:
+        code, reason = _close_for(error)
+        if code != SERVER_ERROR.code:
+            if self.websocket.open:
+                self.spawn(
+                    logger.warning, "Redis is not available, websocket %x is closed: %s", id(self.websocket), error
+                )
+        else:
+            self.spawn(partial(logger.error, "a websocket's endpoint failed", exc_info=error))
+        self.close(code, reason)
+
+    def _without_heartbeats(self, heartbeat: Heartbeat, messages: list[str | bytes]) -> list[str | bytes]:
+        others = [each for each in messages if not heartbeat.matches(each)]
+        if len(others) < len(messages):
+            self.websocket.write(heartbeat.frame)
+        return others
 
     def _exceeds_allowance(self, frames: int, size: int) -> bool:
         window = self._loop.runtime.ticks // WINDOW_TICKS
@@ -166,129 +351,30 @@ class Connection:
         allowance = self._loop.allowance
         return self._frames > allowance.frames or self._bytes > allowance.bytes
 
-    def _begin_to_handle(self) -> None:
-        self._loop.runtime.spawn(self._handle)
-        self._busy = True
-
-    def _handle(self) -> None:
-        """Give the view the messages, in order; reading goes on when all are done."""
-        try:
-            with serving_browser():
-                while messages := self._take_inbox():
-                    for message in messages:
-                        self._view.on_message(message)
-        except RedisUnavailable as error:
-            logger.warning("a message was not published, its websocket is closed: %s", error)
-            self._give_up(CloseCode.TRY_AGAIN_LATER, "Redis is not available")
-        except Exception:
-            logger.exception("a websocket's view failed")
-            self._give_up(CloseCode.INTERNAL_ERROR, "server error")
-
-    def _take_inbox(self) -> tuple[str | bytes, ...]:
-        with self._loop.runtime.lock:
-            messages, self._inbox = self._inbox, ()
-            if not messages:
-                self._rest()
-            return messages
-
-    def _give_up(self, code: int, reason: str) -> None:
-        with self._loop.runtime.lock:
-            self.close(code, reason)
-            self._inbox = ()
-            self._rest()
-
-    def _rest(self) -> None:
-        """No message is being handled any more."""
-        self._busy = False
-        self._seen = self._loop.runtime.ticks
-        if self.websocket.closed:
-            self._loop.runtime.spawn(self._say_goodbye)
-        else:
-            self._listener.rested()
-            self.websocket.resume()
-
-    # leaving
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake; a browser that is not yet connected gets a 503."""
-        with self._loop.runtime.lock:
-            self._listener.leave()
-            if self.connected:
-                self.websocket.close(code, reason)
-            else:
-                logger.info("websocket %x refused with 503: Redis has not confirmed it", id(self.websocket))
-                self.websocket.write(_UNAVAILABLE)
-                self.websocket.abort()
-
-    def drained(self) -> None:
-        self._listener.drained()
-
-    def closing(self) -> None:
-        self._turn_in(_CLOSING_AT_MOST)
-
-    def lost(self) -> None:
-        """Where this fails it is done again when its turn comes, so what can fail comes first."""
-        self._listener.leave()
-        if not self._busy:
-            self._loop.runtime.spawn(self._say_goodbye)
-        self._loop.connections.discard(self)
-        self._loop.seats.give_back(self._view.seats)
-
-    def _say_goodbye(self) -> None:
+    def _on_close(self) -> None:
         websocket = self.websocket
         tally[f"closed with {websocket.close_code}"] += 1
         # not in lost(): logging takes a lock, for which the loop itself cannot wait
         logger.debug("websocket %x closed with %s %r", id(websocket), websocket.close_code, websocket.close_reason)
         try:
             with serving_browser():
-                self._view.on_close()
+                self.endpoint.on_close(websocket.close_code or 1006, websocket.close_reason)
         except Exception:
-            logger.exception("a websocket's view failed after the end")
+            logger.exception("a websocket's endpoint failed after the end")
 
-    # time
-
-    def take_turn(self) -> None:
-        """Look at the clock, and say when the next look is due."""
-        if self.websocket.closed:
-            self.lost()
-            return
-        if not self.websocket.open:
-            self.websocket.abort()
-            return
-        if self._inbox and not self._busy and self.connected:
-            self._begin_to_handle()
-        now = self._loop.runtime.ticks
-        # while its messages are handled, the browser is not read
-        silent = 0 if self._busy else now - self._seen
-        if not self.connected:
-            if silent > self._loop.patience or self._loop.redis_is_away:
-                self.close(CloseCode.TRY_AGAIN_LATER)
-            else:
-                self._turn_in(1)
-        elif silent >= _DEAD_AFTER:
-            self.close(CloseCode.GOING_AWAY, "no sign of life")
-        elif (stalled := self.websocket.stalled) >= _STALLED_AT_MOST:
-            self._listener.leave()
-            self.websocket.give_up()
+    def _check_opening(self) -> None:
+        waited = self._loop.runtime.ticks - self.seen
+        if self._loop.redis_is_away or waited > self._loop.patience:
+            self.close()
         else:
-            # what begins to wait after this look is seen in time, for the next one is never further away
-            due = min(self._ask_for_life(silent), _STALLED_AT_MOST - stalled)
-            if self._loop.heartbeat is not None:
-                due = min(due, self._give_life(self._loop.heartbeat, now))
-            if self.websocket.open:  # it may have shown that nobody is there
-                self._turn_in(due)
+            self._check_in(1)
 
-    def _ask_for_life(self, silent: int) -> int:
-        """Returns in how many ticks the silence is to be looked at again."""
-        if silent and silent % _PING_EVERY == 0:
-            self.websocket.ping()
-        return min(_PING_EVERY - silent % _PING_EVERY, _DEAD_AFTER - silent)
-
-    def _give_life(self, heartbeat: Heartbeat, now: int) -> int:
-        """Returns in how many ticks the next heartbeat is due, if nothing else is written before."""
-        if now - self.websocket.written >= _HEARTBEAT_AFTER:
-            self.websocket.write(heartbeat.frame)
-        return self.websocket.written + _HEARTBEAT_AFTER - now
-
-    def _turn_in(self, ticks: int) -> None:
+    def _check_in(self, ticks: int) -> None:
         self._loop.connections.put(self, self._loop.runtime.ticks + ticks)
+
+
+def _close_for(error: Exception) -> tuple[int, str]:
+    """How a websocket is closed after this error of its endpoint."""
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+        return REDIS_AWAY
+    return SERVER_ERROR

@@ -10,14 +10,14 @@ from functools import partial
 from operator import length_hint
 from typing import TYPE_CHECKING, Protocol
 
-from ws4redis.publication import Bundle, Publication, frames_of
+from ws4redis.core.publication import Batch, Publication, frames_of
 from ws4redis.websocket import send_to_all, write_to_all
 
 if TYPE_CHECKING:
-    from ws4redis.hearing import OwnMessages
+    from ws4redis.core.echo import EchoFilter
+    from ws4redis.core.encoding import Encoding
     from ws4redis.loop.ring import Ring
     from ws4redis.loop.runtime import Runtime
-    from ws4redis.protocol.deflate import Deflater
     from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("ws4redis")
@@ -39,10 +39,10 @@ class Member(Protocol):
         """Gets the frames as they are, if nothing waits for it; None where ``deliver()`` must see them."""
 
     @property
-    def own(self) -> OwnMessages | None:
-        """What the browser shall not get back; while there is any, ``deliver()`` must see everything."""
+    def echo_filter(self) -> EchoFilter | None:
+        """While it expects anything, ``deliver()`` must see everything."""
 
-    def deliver(self, bundles: Sequence[Bundle]) -> None:
+    def deliver(self, batches: Sequence[Batch]) -> None:
         """Send on, without waiting; a member that has left in the meantime must not mind."""
 
     def failed(self) -> None:
@@ -116,19 +116,19 @@ class Hub:
         leaves a channel then gets nothing more of it from this one, not even after coming back.
         """
         if len(publications) == 1 or len({each.channel for each in publications}) == 1:
-            members, bundles = self._listeners(publications), (Bundle(publications),)
+            members, batches = self._listeners(publications), (Batch(publications),)
             if len(members) == 1:
-                self._give_one(bundles, members[0])
+                self._give_one(batches, members[0])
                 return ()
-            return self._in_slices(members, partial(self._give, bundles))
+            return self._in_slices(members, partial(self._give, batches))
         by_channel: dict[bytes, list[Publication]] = {}
         for each in publications:
             by_channel.setdefault(each.channel, []).append(each)
-        mine: dict[Member, list[Bundle]] = {}
-        for batch in by_channel.values():
-            bundle = Bundle(batch)
-            for member in self._listeners(batch):
-                mine.setdefault(member, []).append(bundle)
+        mine: dict[Member, list[Batch]] = {}
+        for some in by_channel.values():
+            batch = Batch(some)
+            for member in self._listeners(some):
+                mine.setdefault(member, []).append(batch)
         return self._in_slices([*mine], partial(self._give_each, mine))
 
     def failed(self, error: Exception, let_go: Callable[[], None]) -> None:
@@ -175,39 +175,39 @@ class Hub:
         finally:
             self._left = None
 
-    def _give(self, bundles: Sequence[Bundle], members: Sequence[Member]) -> None:
+    def _give(self, batches: Sequence[Batch], members: Sequence[Member]) -> None:
         """The same for all."""
         if self._left:
-            members = [each for each in members if (each, bundles[0].channel) not in self._left]
-        direct: defaultdict[Deflater | None, list[WebSocket]] = defaultdict(list)
+            members = [each for each in members if (each, batches[0].channel) not in self._left]
+        direct: defaultdict[Encoding, list[WebSocket]] = defaultdict(list)
         others = []
         for member in members:
             websocket = member.direct
-            if websocket is None or websocket.outbox is not None or member.own:
+            if websocket is None or websocket.outbox is not None or member.echo_filter:
                 others.append(member)
             else:
-                direct[websocket.deflater].append(websocket)
-        for deflater, websockets in direct.items():
-            self._write(websockets, frames_of(bundles, deflater))
+                direct[websocket.encoding].append(websocket)
+        for encoding, websockets in direct.items():
+            self._write(websockets, frames_of(batches, encoding))
         for member in others:
-            self._give_one(bundles, member)
+            self._give_one(batches, member)
 
-    def _give_each(self, bundles: Mapping[Member, Sequence[Bundle]], members: Sequence[Member]) -> None:
+    def _give_each(self, batches: Mapping[Member, Sequence[Batch]], members: Sequence[Member]) -> None:
         for member in members:
-            mine = bundles[member]
+            mine = batches[member]
             if self._left:
                 mine = [each for each in mine if (member, each.channel) not in self._left]
             if mine:
                 self._give_one(mine, member)
 
-    def _give_one(self, bundles: Sequence[Bundle], member: Member) -> None:
+    def _give_one(self, batches: Sequence[Batch], member: Member) -> None:
         """What ``_give()`` does, without its groups: most messages to a user have one receiver."""
         websocket = member.direct
         try:
-            if websocket is None or websocket.outbox is not None or member.own:
-                member.deliver(bundles)
+            if websocket is None or websocket.outbox is not None or member.echo_filter:
+                member.deliver(batches)
             else:
-                write_to_all((websocket,), frames_of(bundles, websocket.deflater))
+                write_to_all((websocket,), frames_of(batches, websocket.encoding))
         except Exception as error:
             self.failed(error, member.failed)
 

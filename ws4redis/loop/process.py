@@ -19,7 +19,7 @@ from ws4redis.keeping import keeping
 from ws4redis.loop.absences import Absences
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
-from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Connection, Heartbeat
+from ws4redis.loop.connection import MAX_DELAY, Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.roster import Roster
@@ -50,10 +50,11 @@ class LoopProcess:
     def __init__(self, runtime: Runtime, client: Callable[[], Redis]) -> None:
         self.pid = os.getpid()
         self.runtime = runtime
+        runtime.start()
         self.heartbeat = Heartbeat(settings.WS4REDIS_HEARTBEAT) if settings.WS4REDIS_HEARTBEAT else None
         #: ticks that a browser waits for Redis before it is refused
         self.patience: float = settings.WS4REDIS_TIMEOUT
-        self.connections = Roster(FURTHEST_TURN)
+        self.connections = Roster(MAX_DELAY)
         self.seats = Seats()
         self.allowance = Allowance.per_second(
             settings.WS4REDIS_MAX_MESSAGES_PER_SECOND, settings.WS4REDIS_MAX_BYTES_PER_SECOND
@@ -75,7 +76,7 @@ class LoopProcess:
     @property
     def websockets(self) -> set[WebSocket]:
         """Those that are open."""
-        return {connection.websocket for connection in self.connections if connection.connected}
+        return {connection.websocket for connection in self.connections if connection.accepted}
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         """Whether delivery works, and figures of this process."""
@@ -129,7 +130,7 @@ class LoopProcess:
     def _resubscribed(self) -> None:
         self.absences.clear()
         for connection in [*self.connections]:  # one that fails leaves
-            connection.resubscribed()
+            connection.subscriptions.resubscribed()
 
     def _keep_time(self) -> None:
         """For good."""
@@ -171,10 +172,10 @@ class LoopProcess:
 
     def _take_turn(self, connection: Connection) -> None:
         try:
-            connection.take_turn()
+            connection.check_timers()
         except Exception as error:
             self.connections.put(connection, self.runtime.ticks + 1)
-            tell = partial(logger.error, "a connection's turn failed", exc_info=error)
+            tell = partial(logger.error, "timer callback failed", exc_info=error)
             self.runtime.spawn(tell)
 
 

@@ -10,12 +10,13 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import hiredis
 from redis.exceptions import ResponseError
 
+from ws4redis.core.publication import Publication
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.subscription import Push, Subscription
 from ws4redis.loop.tally import tally
-from ws4redis.publication import Publication
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -37,36 +38,72 @@ _LONGEST_DELAY_SECONDS = 1.0
 _LONGEST_TRY_TICKS = 5
 
 
-class Question:
-    """A command whose answer comes between the publications.
+class PendingReply:
+    """A command whose reply comes between the publications.
 
     Args:
-        unsent: the questions that are asked when Redis is back; this one is taken out when it is cancelled.
+        on_error: is given the error that Redis replies; without it, the subscription fails.
+        unsent: what is asked when Redis is back; a cancelled one is taken out.
+        confirmations: of SUBSCRIBE and UNSUBSCRIBE, one for each channel in place of a reply.
     """
 
-    __slots__ = ("_callback", "_unsent", "command")
+    __slots__ = ("_on_error", "_on_reply", "_unsent", "command", "confirmations")
 
     def __init__(
-        self, command: Command, callback: Callable[[Any], None], unsent: dict[Question, None] | None = None
+        self,
+        command: Command,
+        on_reply: Callable[[Any], None] | None,
+        on_error: Callable[[ResponseError], None] | None = None,
+        unsent: dict[PendingReply, None] | None = None,
+        confirmations: int = 0,
     ) -> None:
         self.command = command
-        self._callback: Callable[[Any], None] | None = callback
+        self._on_reply = on_reply
+        self._on_error = on_error
         self._unsent = unsent
+        self.confirmations = confirmations
+
+    @property
+    def done(self) -> bool:
+        """It was resolved or cancelled."""
+        return self._on_reply is None
 
     @property
     def may_be_repeated(self) -> bool:
-        return self._unsent is not None and self._callback is not None
+        return self._unsent is not None and not self.done
 
     def cancel(self) -> None:
-        """Nobody waits for the answer any more. Where the command is sent already, nothing but its place is kept."""
-        self._callback = None
+        """Call nobody. Where the command is sent already, nothing but its place is kept."""
+        self._on_reply = self._on_error = None
         self.command = ()
         if self._unsent is not None:
             self._unsent.pop(self, None)
 
-    def answer(self, reply: Any) -> None:
-        if self._callback is not None:
-            self._callback(reply)
+    def resolve(self, reply: Any) -> None:
+        """
+        Raises:
+            ResponseError: Redis has replied with an error, for which this command has no callback.
+        """
+        on_reply, on_error = self._on_reply, self._on_error
+        self._on_reply = self._on_error = None
+        if not isinstance(reply, hiredis.ReplyError):
+            if on_reply is not None:
+                on_reply(reply)
+        elif on_error is not None:
+            on_error(ResponseError(str(reply)))
+        elif on_reply is not None or self.confirmations:
+            raise ResponseError(f"Redis rejects {self.command[0]!r}: {reply}")
+
+    def confirm(self) -> bool:
+        """One channel is confirmed; True where this was the last.
+
+        Raises:
+            ResponseError: nothing was to be confirmed.
+        """
+        if not self.confirmations:
+            raise ResponseError(f"Redis confirms a channel in place of a reply to {self.command[:1]!r}")
+        self.confirmations -= 1
+        return not self.confirmations
 
 
 class PubSub:
@@ -89,16 +126,16 @@ class PubSub:
         restored: Callable[[], None],
         begins: Callable[[], None] = lambda: None,
     ) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._client = client
         self._hub = hub
         self._restored = restored
         self._begins = begins
         self._subscription: Subscription | None = None
-        #: those whose answers are on their way, in order
-        self._questions: deque[Question] = deque()
+        #: those whose replies are on their way, in order
+        self._pending: deque[PendingReply] = deque()
         #: those that are asked when Redis is back
-        self._unsent: dict[Question, None] = {}
+        self._unsent: dict[PendingReply, None] = {}
         #: the tick in which something was received last, or a step of a fan-out was made
         self._heard = runtime.ticks
         self._failures = 0
@@ -108,19 +145,19 @@ class PubSub:
         self._work: Iterator[None] | None = None
         #: the tick in which Redis was tried last; None while nobody tries
         self._trying: int | None = None
-        self._confirmation: Question | None = None
+        self._confirmation: PendingReply | None = None
 
     def start(self) -> None:
-        self._trying = self._runtime.ticks
-        self._runtime.spawn(self._connect)
+        self._trying = self.runtime.ticks
+        self.runtime.spawn(self._connect)
 
     def tick(self) -> None:
         """A second has gone by; what connects may have died."""
         if self._subscription is not None:
             return
-        if self._trying is None or self._runtime.ticks - self._trying > _LONGEST_TRY_TICKS:
+        if self._trying is None or self.runtime.ticks - self._trying > _LONGEST_TRY_TICKS:
             self.start()
-            self._runtime.spawn(logger.error, "nobody connects to Redis any more; it is begun again")
+            self.runtime.spawn(logger.error, "nobody connects to Redis any more; it is begun again")
 
     @property
     def pauses(self) -> bool:
@@ -135,7 +172,7 @@ class PubSub:
     @property
     def silent(self) -> int:
         """For how many ticks Redis has said nothing; at most one while it is there, for the canary is heard."""
-        return self._runtime.ticks - self._heard
+        return self.runtime.ticks - self._heard
 
     @property
     def unsent(self) -> int:
@@ -145,59 +182,56 @@ class PubSub:
     # called by the connections, under the lock; none of these waits
 
     def subscribe(self, channels: Sequence[bytes]) -> None:
-        if channels:
-            try:
-                self._send(("SUBSCRIBE", *channels))
-            except Exception as error:
-                self._lost(self._subscription, error)
+        self._put_confirmed("SUBSCRIBE", channels)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        if channels:
-            try:
-                if self._subscription is not None:
-                    self._leaving.update(channels)
-                self._send(("UNSUBSCRIBE", *channels))
-            except Exception as error:
-                self._lost(self._subscription, error)
+        if self._subscription is not None:
+            self._leaving.update(channels)
+        self._put_confirmed("UNSUBSCRIBE", channels)
 
-    def fetch(self, channels: Sequence[bytes], callback: Callable[[list[bytes | None]], None]) -> Question:
-        """Read the channels' last messages, at a known point between the publications.
+    def ask(
+        self,
+        command: Command,
+        on_reply: Callable[[Any], None],
+        on_error: Callable[[ResponseError], None] | None = None,
+    ) -> PendingReply:
+        """Ask Redis at a known point between the publications.
 
         What was published before that point has been delivered when the callback runs, what comes later has not. While
-        Redis is away the answer waits.
+        Redis is away the reply waits.
         """
-        return self._put(Question(("MGET", *channels), callback, self._unsent))
+        return self._put(PendingReply(command, on_reply, on_error, self._unsent))
 
     def publish(self, channel: bytes, payload: bytes) -> None:
         """On the same connection; dropped while Redis is away."""
         if self._subscription is not None:
-            self._put(Question(("PUBLISH", channel, payload), lambda _count: None))
+            self._put(PendingReply(("PUBLISH", channel, payload), lambda _count: None))
 
-    def mark(self, reached: Callable[[], None]) -> Question:
+    def mark(self, reached: Callable[[], None]) -> PendingReply:
         """Call back at a point behind which nothing comes that Redis has published before now."""
-        return self._put(Question(("ECHO", "mark"), lambda _mark: reached(), self._unsent))
+        return self.ask(("ECHO", "mark"), lambda _mark: reached())
 
-    def give_up(self) -> None:
-        """Connect anew: this connection has fallen silent."""
+    def reconnect(self) -> None:
+        """This connection has fallen silent."""
         self._lost(self._subscription, RedisUnavailable("the subscription has fallen silent"))
 
     # inside
 
-    def _put(self, question: Question) -> Question:
+    def _put(self, pending: PendingReply) -> PendingReply:
         if self._subscription is None:
-            self._unsent[question] = None
-            return question
-        self._questions.append(question)
+            self._unsent[pending] = None
+            return pending
+        self._pending.append(pending)
         try:
-            self._send(question.command)
+            self._subscription.send(pending.command)
         except Exception as error:
-            # it was not asked, so it would get the answer to the next one
+            # it was not asked, so it would get the reply to the next one
             self._lost(self._subscription, error)
-        return question
+        return pending
 
-    def _send(self, command: Command) -> None:
-        if self._subscription is not None:  # else _begin() asks for everything
-            self._subscription.send(command)
+    def _put_confirmed(self, command: str, channels: Sequence[bytes]) -> None:
+        if channels and self._subscription is not None:  # else _begin() subscribes to everything
+            self._put(_confirmed(command, channels))
 
     def _connect(self) -> None:
         """Until it succeeds; may wait."""
@@ -205,17 +239,17 @@ class PubSub:
             subscription = self._new_subscription()
         finally:
             self._trying = None
-        with self._runtime.lock:
+        with self.runtime.lock:
             self._begin(subscription)
 
     def _new_subscription(self) -> Subscription:
         while True:
-            self._trying = self._runtime.ticks
+            self._trying = self.runtime.ticks
             try:
-                return Subscription(self._runtime, self._client())
+                return Subscription(self.runtime, self._client())
             except Exception as error:
                 self._complain(error)
-            self._runtime.sleep(self._delay())
+            self.runtime.sleep(self._delay())
 
     def _delay(self) -> float:
         longest = min(_LONGEST_DELAY_SECONDS, 0.05 * 2 ** min(self._failures, 8))
@@ -244,21 +278,21 @@ class PubSub:
         if self._confirmation is not None:
             self._confirmation.cancel()
         # not PING, which is an error while Redis cannot write its snapshot (MISCONF)
-        self._confirmation = Question(("ECHO", "subscribed"), self._all_subscribed)
-        unanswered = [each for each in self._questions if each.may_be_repeated]
-        self._questions = deque([self._confirmation, *unanswered, *self._unsent])
-        self._unsent.clear()
+        self._confirmation = PendingReply(("ECHO", "subscribed"), self._all_subscribed)
         channels = self._hub.channels
+        parts = [channels[start : start + _SUBSCRIBE_AT_ONCE] for start in range(0, len(channels), _SUBSCRIBE_AT_ONCE)]
+        subscriptions = [_confirmed("SUBSCRIBE", each) for each in parts]
+        unanswered = [each for each in self._pending if each.may_be_repeated]
+        self._pending = deque([*subscriptions, self._confirmation, *unanswered, *self._unsent])
+        self._unsent.clear()
         self._subscription = subscription
         subscription.start(partial(self._replied, subscription), partial(self._lost, subscription))
-        for start in range(0, len(channels), _SUBSCRIBE_AT_ONCE):
-            subscription.send(("SUBSCRIBE", *channels[start : start + _SUBSCRIBE_AT_ONCE]))
-        for question in self._questions:
-            subscription.send(question.command)
+        for each in self._pending:
+            subscription.send(each.command)
 
     def _all_subscribed(self, _pong: Any) -> None:
         if self._failures:
-            self._runtime.spawn(logger.warning, "Redis is back, all channels are subscribed again")
+            self.runtime.spawn(logger.warning, "Redis is back, all channels are subscribed again")
         self._failures = 0
         self._restored()
 
@@ -274,18 +308,18 @@ class PubSub:
         with suppress(Exception):
             subscription.close()
         with suppress(Exception):  # else it is done when Redis is asked again
-            self._unsent.update(dict.fromkeys(each for each in self._questions if each.may_be_repeated))
-            self._questions.clear()
-        self._trying = self._runtime.ticks
+            self._unsent.update(dict.fromkeys(each for each in self._pending if each.may_be_repeated))
+            self._pending.clear()
+        self._trying = self.runtime.ticks
         try:
-            self._runtime.spawn(self._come_back, error)
+            self.runtime.spawn(self._come_back, error)
         except Exception:
             self._trying = None  # so start() will do it
 
     def _come_back(self, error: Exception) -> None:
         try:
             self._complain(error)
-            self._runtime.sleep(self._delay())
+            self.runtime.sleep(self._delay())
         finally:
             self._trying = None
         self._connect()
@@ -298,14 +332,14 @@ class PubSub:
 
     def _go_on(self, subscription: Subscription, work: Iterator[None]) -> None:
         """Until the next pause, in which what Redis sends waits."""
-        self._heard = self._runtime.ticks
+        self._heard = self.runtime.ticks
         try:
             for _ in work:
                 if subscription is self._subscription:
                     if self._work is None:
                         self._work = work
                         subscription.pause()
-                    self._runtime.soon(partial(self._continue, subscription, work))
+                    self.runtime.soon(partial(self._continue, subscription, work))
                 return
             if self._work is not None:
                 self._work = None
@@ -317,6 +351,12 @@ class PubSub:
         if work is self._work:  # else it was given up
             self._go_on(subscription, work)
 
+    def _confirmed(self, reply: Push) -> None:
+        if reply[0] == b"unsubscribe":
+            self._has_left(reply[1])
+        if reply[0] in (b"subscribe", b"unsubscribe") and self._pending[0].confirm():
+            self._pending.popleft()
+
     def _has_left(self, channel: bytes) -> None:
         # not by Counter's "-=", which looks at all that leave
         if self._leaving[channel] > 1:
@@ -325,7 +365,7 @@ class PubSub:
             del self._leaving[channel]
 
     def _hand_on(self, replies: list[Any]) -> Iterator[None]:
-        """Deliver publications, in as large batches as the answers between them allow.
+        """Deliver publications, in batches as large as the replies between them allow.
 
         A publication that changes who hears what goes alone: what comes before it has been delivered to the end, and
         what follows is addressed when it has taken effect.
@@ -345,12 +385,16 @@ class PubSub:
                     # before the confirmation it is for those who have left, not for who has come since
                     elif channel not in self._leaving:
                         batch.append(Publication(channel, reply[2]))
-                elif reply[0] == b"unsubscribe":
-                    self._has_left(reply[1])
+                else:
+                    self._confirmed(reply)
                 continue
             if batch:
                 yield from self._hub.deliver(batch)
                 batch = []
-            self._questions.popleft().answer(reply)
+            self._pending.popleft().resolve(reply)
         if batch:
             yield from self._hub.deliver(batch)
+
+
+def _confirmed(command: str, channels: Sequence[bytes]) -> PendingReply:
+    return PendingReply((command, *channels), None, confirmations=len(channels))

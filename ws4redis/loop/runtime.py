@@ -23,6 +23,13 @@ class Watcher(Protocol):
         """Stop for good; must come before the descriptor is closed."""
 
 
+class Event(Protocol):
+    def set(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Returns whether it is set."""
+
+
 class Runtime(Protocol):
     #: seconds, counted by the loop's process: the time for what need not know it exactly
     ticks: int
@@ -33,6 +40,9 @@ class Runtime(Protocol):
 
         Greenlets switch only where they wait and need none; threads do.
         """
+
+    def start(self) -> None:
+        """Called in the loop's thread, before all others."""
 
     def watch_readable(self, descriptor: int) -> Watcher: ...
 
@@ -47,8 +57,14 @@ class Runtime(Protocol):
     def soon(self, function: Callable[[], Any]) -> None:
         """Call it in the loop as a watcher's callback, when what runs now is done."""
 
+    def run_in_loop(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Call it under the lock; where only the loop's thread may do that, another one waits for the result."""
+
     def sleep(self, seconds: float) -> None:
         """Let the others run; 0 gives way to those that are ready."""
+
+    def new_event(self) -> Event:
+        """A flag for which greenlets, or threads, can wait."""
 
     def run_in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
         """Run in a real thread and wait for the result while the loop goes on."""

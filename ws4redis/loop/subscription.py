@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 from redis import Redis
 from redis.connection import UnixDomainSocketConnection
-from redis.exceptions import ResponseError
 
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.outbox import Outbox
@@ -72,8 +71,8 @@ class Subscription:
         """From now on all that Redis sends is told, and the end; called by the loop, in no greenlet.
 
         Args:
-            replied: is given the replies of one read. What nobody asked for is a ``Push``.
-            lost: is given RedisUnavailable, or ResponseError where Redis refuses what was asked.
+            replied: is given the replies of one read; what nobody asked for is a ``Push``.
+            lost: is given RedisUnavailable.
         """
         self._replied = replied
         self._lost = lost
@@ -148,8 +147,6 @@ class Subscription:
         replies: list[Any] = []
         gets = self._parser.gets
         while (reply := gets()) is not False:
-            if isinstance(reply, hiredis.ReplyError):
-                raise ResponseError(f"Redis refuses the subscription: {reply}")
             replies.append(reply)
         return replies
 

@@ -1,0 +1,1 @@
+"""The nouns: no input, no output, no clock."""

@@ -1,0 +1,84 @@
+"""The channels of one client, as its subscriber knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from ws4redis import settings
+from ws4redis.exceptions import UpgradeRefused
+
+
+class Subscribing(Protocol):
+    """What is needed of ``loop.endpoint.Connection``."""
+
+    def subscribe(self, *channels: bytes) -> None: ...
+
+    def unsubscribe(self, *channels: bytes) -> None: ...
+
+
+def check_number(channels: int) -> None:
+    """
+    Raises:
+        UpgradeRefused: 403, there are more channels than ``WS4REDIS_MAX_CHANNELS``.
+    """
+    if channels > settings.WS4REDIS_MAX_CHANNELS:
+        raise UpgradeRefused(403, f"That would be {channels} channels; {settings.WS4REDIS_MAX_CHANNELS} are allowed.")
+
+
+class ChannelSet:
+    """The part of redis-py's ``PubSub`` that makes sense where the loop delivers."""
+
+    __slots__ = ("connection", "names")
+
+    def __init__(self) -> None:
+        self.names: tuple[bytes, ...] = ()
+        #: follows each change; None before the websocket is open, and when it is closed
+        self.connection: Subscribing | None = None
+
+    @property
+    def channels(self) -> dict[bytes, None]:
+        return dict.fromkeys(self.names)
+
+    @property
+    def subscribed(self) -> bool:
+        """True where there are any."""
+        return bool(self.names)
+
+    def subscribe(self, *names: str | bytes) -> None:
+        """
+        Raises:
+            UpgradeRefused: 403, that would be more than ``WS4REDIS_MAX_CHANNELS``.
+        """
+        wanted = (*self.names, *map(_encoded, names))
+        check_number(len(set(wanted)))
+        self.replace(wanted)
+
+    def unsubscribe(self, *names: str | bytes) -> None:
+        """Without names: from all."""
+        left = set(map(_encoded, names)) if names else set(self.names)
+        self.replace(name for name in self.names if name not in left)
+
+    def reset(self) -> None:
+        self.unsubscribe()
+
+    close = reset
+
+    def replace(self, names: Iterable[bytes]) -> None:
+        before, self.names = self.names, tuple(dict.fromkeys(names))
+        if self.connection is None:
+            return
+        if left := [each for each in before if each not in self.names]:
+            self.connection.unsubscribe(*left)
+        if joined := [each for each in self.names if each not in before]:
+            self.connection.subscribe(*joined)
+
+    def psubscribe(self, *patterns: Any, **handlers: Any) -> None:
+        raise NotImplementedError(
+            "The loop listens to channels, not to patterns. A subscriber that overrides parse_response() has a Redis "
+            "connection of its own, where patterns work."
+        )
+
+
+def _encoded(name: str | bytes) -> bytes:
+    return name.encode() if isinstance(name, str) else name

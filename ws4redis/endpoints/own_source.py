@@ -1,0 +1,105 @@
+"""The endpoint whose subscriber reads from Redis itself, as all of them did in django-websocket-redis."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ws4redis.core.publication import Publication
+from ws4redis.endpoints.channels import ChannelEndpoint
+from ws4redis.lookups import Lookups
+from ws4redis.loop.endpoint import Connection
+from ws4redis.redis_store import RedisMessage
+from ws4redis.subscriber import RedisSubscriber
+
+if TYPE_CHECKING:
+    from ws4redis.loop.runtime import Runtime, Watcher
+
+
+class OwnSourceEndpoint(ChannelEndpoint):
+    """Does the same as ``ChannelEndpoint`` without the hub: reads whenever the subscriber's descriptor is ready."""
+
+    __slots__ = ("_closed", "_reading", "_runtime", "_watcher")
+
+    def __init__(self, subscriber: RedisSubscriber, echo: bool, lookups: Lookups, runtime: Runtime) -> None:
+        super().__init__(subscriber, echo, lookups)
+        self._runtime = runtime
+        self._send_first, self.send_first = self.send_first or subscriber.send_persisted_messages, None
+        self._watcher: Watcher | None = None
+        self._closed = False
+        #: a greenlet reads or is about to; True until it waits for the first time
+        self._reading = True
+
+    def on_open(self, connection: Connection) -> None:
+        self._connection = connection
+        connection.accept()
+        self._runtime.spawn(self._begin)
+
+    def on_message(self, message: Any) -> None:
+        super().on_message(message)
+        # it may have made the subscriber subscribe at last
+        if self._watcher is None and not self._reading:
+            self._attempt(self._wait)
+
+    def on_close(self, code: int, reason: str) -> None:
+        with self._runtime.lock:
+            self._closed = True
+            self._forget_descriptor()
+        super().on_close(code, reason)
+
+    # inside
+
+    def _begin(self) -> None:
+        assert self._connection is not None
+        if self._attempt(partial(self._send_first, self._connection.websocket)):
+            self._go_on()
+
+    def _wait(self) -> None:
+        """redis-py may have connected again, to another descriptor."""
+        with self._runtime.lock:
+            self._forget_descriptor()
+            self._reading = False
+            descriptor = None if self._closed else self._subscriber.get_file_descriptor()
+            if descriptor:
+                self._watcher = self._runtime.watch_readable(descriptor)
+                self._watcher.start(self._readable)
+
+    def _readable(self) -> None:
+        assert self._watcher is not None
+        self._watcher.stop()
+        self._reading = True
+        self._runtime.spawn(self._read)
+
+    def _read(self) -> None:
+        if self._attempt(self._read_one):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what has been received, then wait for more."""
+        if self._attempt(self._read_all):
+            self._attempt(self._wait)
+
+    def _read_one(self) -> None:
+        self._deliver(self._subscriber.parse_response())
+
+    def _read_all(self) -> None:
+        while not self._closed and self._subscriber.has_more():
+            self._read_one()
+
+    def _deliver(self, reply: Any) -> None:
+        payload = RedisMessage(reply)
+        if not payload or self._connection is None:
+            return
+        publication = Publication(reply[1], payload)
+        if self._echo_filter and self._echo_filter.forget(publication.channel, publication.payload):
+            return
+        self._connection.deliver([publication])
+
+    def _attempt(self, read: Any) -> bool:
+        connection = self._connection
+        return connection is not None and connection.websocket.open and connection.attempt(read)
+
+    def _forget_descriptor(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
