@@ -234,6 +234,7 @@ class Connection:
         if self.endpoint.accepts_at_once and self._opening is not None:
             data = self._accept(None) + data
         self.websocket.write(data)
+        self._inbox.go_on(self)
 
     # by the inbox
 
