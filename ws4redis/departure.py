@@ -127,7 +127,7 @@ class Departure:
         """Seconds that browsers may still be given."""
         assert self._began is not None
         left = self._began + self._mercy - _SPARE_SECONDS - time.monotonic()
-        allowed: float = settings.WS4REDIS_LEAVING_TIME
+        allowed: float = settings.WS4REDIS_DRAIN_SECONDS
         return min(allowed, left)
 
 

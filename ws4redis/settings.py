@@ -215,7 +215,7 @@ SETTINGS: dict[str, Setting] = {
     "WS4REDIS_TIMEOUT": Setting(
         5, _positive, "a number of seconds", "The longest that a publisher or a new websocket waits for Redis."
     ),
-    "WS4REDIS_LEAVING_TIME": Setting(
+    "WS4REDIS_DRAIN_SECONDS": Setting(
         5,
         _not_negative,
         "a number of seconds",
