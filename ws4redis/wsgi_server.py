@@ -104,6 +104,7 @@ class WebsocketWSGIServer:
         for problem in checks.all_problems():
             logger.error("%s. %s", problem.msg.rstrip("."), problem.hint)
         channels.check_prefix()
+        self.options = settings.read_options()
         self._given_connection = redis_connection
         if hasattr(self, "select"):
             raise ImproperlyConfigured(
@@ -114,7 +115,7 @@ class WebsocketWSGIServer:
 
     @property
     def process(self) -> LoopProcess:
-        return loop_process(self.runtime, self._client)
+        return loop_process(self.runtime, self._client, self.options)
 
     @property
     def websockets(self) -> set[WebSocket]:
@@ -163,7 +164,9 @@ class WebsocketWSGIServer:
     def park(self, websocket: WebSocket, view: View, response: bytes) -> None:
         """From here on the loop calls back; no greenlet and nothing of the request stays behind."""
         try:
-            Connection(self.process, websocket, view, response).open()
+            process = self.process
+            process.use_heartbeat(settings.WS4REDIS_HEARTBEAT)
+            Connection(process, websocket, view, response).open()
         except BaseException:
             websocket.abort()
             raise
