@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from io import BytesIO
 from typing import Any
@@ -134,20 +134,20 @@ class WebsocketWSGIServer:
             # one that was written for django-websocket-redis returns nothing
             handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
             _check_url(environ, request.path_info)
-            subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
+            subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference(self.options.subprotocol))
             is_stock = self._is_stock()
-            check_origin(request, hooked=not is_stock)
+            check_origin(request, not is_stock, self.options)
             self.process.check_redis()
-            compression = _compression(handshake)
+            compression = _compression(handshake, self.options.deflate)
             view = self._admit_in_thread(request, is_stock)
         except InvalidHandshake as error:
-            if _asks_for_health(environ):
+            if _asks_for_health(environ, self.options.health_path):
                 return self._tell_health(environ, start_response)
             return self._refuse(error, environ, start_response)
         except Exception as error:
             return self._refuse(error, environ, start_response)
         try:
-            view.seats = self.process.take_seats(seat_limits(request))
+            view.seats = self.process.take_seats(seat_limits(request, self.options))
             websocket = self._upgrade(environ, start_response)
         except Exception as error:
             self.process.give_back(view.seats)
@@ -331,8 +331,7 @@ def _unless_head(environ: Environ, body: bytes) -> Iterable[bytes]:
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def _asks_for_health(environ: Environ) -> bool:
-    path = settings.WS4REDIS_HEALTH_PATH
+def _asks_for_health(environ: Environ, path: str | None) -> bool:
     return (
         path is not None
         and environ["REQUEST_METHOD"] in ("GET", "HEAD")
@@ -345,9 +344,8 @@ def _handshake(environ: Environ) -> Handshake:
     return read_handshake(environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"], _headers(environ))
 
 
-def _compression(handshake: Handshake) -> tuple[Agreement, Options] | None:
+def _compression(handshake: Handshake, wanted: bool | Mapping[str, Any]) -> tuple[Agreement, Options] | None:
     """What is agreed on, where the browser offers compression and the site wants it."""
-    wanted = settings.WS4REDIS_DEFLATE
     if not wanted or not handshake.extensions:
         return None
     options = Options() if wanted is True else Options(**wanted)
@@ -368,6 +366,5 @@ def _headers(environ: Environ) -> dict[str, str]:
     return {name: environ[variable] for name, variable in _HANDSHAKE_HEADERS.items() if variable in environ}
 
 
-def _subprotocol_preference() -> Any:
-    preference = settings.WS4REDIS_SUBPROTOCOL
+def _subprotocol_preference(preference: Any) -> Any:
     return import_string(preference) if isinstance(preference, str) else preference
