@@ -235,12 +235,12 @@ class WebsocketWSGIServer:
 
     def _admit(self, request: HttpRequest) -> View:
         """Who is it, and what may he do here. What is returned keeps nothing of the request."""
-        (hook("WS4REDIS_PROCESS_REQUEST") or self.process_request)(request)
+        (hook(settings.WS4REDIS_PROCESS_REQUEST) or self.process_request)(request)
         return self._make_view(request)
 
     def _make_view(self, request: HttpRequest) -> View:
         flags, echo = self.process_subscriptions(request)
-        flags = allowed_channels(request, flags)
+        flags = allowed_channels(hook(settings.WS4REDIS_ALLOWED_CHANNELS), request, flags)
         subscriber = self.Subscriber(self._client())
         try:
             subscriber.set_pubsub_channels(request, flags)
