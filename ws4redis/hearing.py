@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.publication import Publication
 
@@ -20,21 +19,26 @@ class Follower(Protocol):
         """The names have changed."""
 
 
-def check_number(channels: int) -> None:
+def check_number(channels: int, most: int) -> None:
     """
     Raises:
         UpgradeRefused: 403, there are more channels than ``WS4REDIS_MAX_CHANNELS``.
     """
-    if channels > settings.WS4REDIS_MAX_CHANNELS:
-        raise UpgradeRefused(403, f"That would be {channels} channels; {settings.WS4REDIS_MAX_CHANNELS} are allowed.")
+    if channels > most:
+        raise UpgradeRefused(403, f"That would be {channels} channels; {most} are allowed.")
 
 
 class Subscriptions:
-    """Which channels a browser hears; the part of redis-py's ``PubSub`` that makes sense where the loop listens."""
+    """Which channels a browser hears; the part of redis-py's ``PubSub`` that makes sense where the loop listens.
 
-    __slots__ = ("listener", "names")
+    Args:
+        most: how many there may be (``WS4REDIS_MAX_CHANNELS``).
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("listener", "most", "names")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.names: tuple[bytes, ...] = ()
         #: who must be told of a change; set by the loop
         self.listener: Follower | None = None
@@ -54,7 +58,7 @@ class Subscriptions:
             UpgradeRefused: 403, that would be more than ``WS4REDIS_MAX_CHANNELS``.
         """
         wanted = (*self.names, *map(_encoded, names))
-        check_number(len(set(wanted)))
+        check_number(len(set(wanted)), self.most)
         self.replace(wanted)
 
     def unsubscribe(self, *names: str | bytes) -> None:

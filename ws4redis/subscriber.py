@@ -46,6 +46,7 @@ class RedisSubscriber(RedisStore):
     _own_messages: OwnMessages | None = None
     _standing: Standing | None = None
     _groups_were_known = False
+    _most_channels = our_settings.Options().max_channels
 
     def __init__(self, connection: Redis) -> None:
         super().__init__(connection)
@@ -101,7 +102,13 @@ class RedisSubscriber(RedisStore):
             if self._subscription.connection_pool is not self._connection.connection_pool:
                 self._subscription.connection_pool.disconnect()
 
-    # for the loop
+    # for the server and the loop
+
+    def limit_channels(self, most: int) -> None:
+        """There may be so many (``WS4REDIS_MAX_CHANNELS``)."""
+        self._most_channels = most
+        if isinstance(self._subscription, Subscriptions):
+            self._subscription.most = most
 
     def hand_over(self, request: HttpRequest, flags: Sequence[str]) -> None:
         """Let the loop listen to what ``set_pubsub_channels`` has subscribed to.
@@ -116,12 +123,12 @@ class RedisSubscriber(RedisStore):
         if not isinstance(self._subscription, PubSub):
             return
         pubsub = self._subscription
-        check_number(len(pubsub.channels) + len(pubsub.patterns))
+        check_number(len(pubsub.channels) + len(pubsub.patterns), self._most_channels)
         if self.reads_itself():
             return
         _warn_of_own_pubsub(type(self))
         if not self._needs(pubsub):
-            self._subscription = Subscriptions()
+            self._subscription = Subscriptions(self._most_channels)
             self._subscription.subscribe(
                 *(name for name in pubsub.channels if name not in pubsub.pending_unsubscribe_channels)
             )
@@ -223,7 +230,7 @@ class RedisSubscriber(RedisStore):
         self._subscription.replace(names)
 
     def _new_subscription(self) -> Subscriptions | PubSub:
-        return redis_client.own_pubsub(self._connection) if self.reads_itself() else Subscriptions()
+        return redis_client.own_pubsub(self._connection) if self.reads_itself() else Subscriptions(self._most_channels)
 
     def _needs(self, pubsub: PubSub) -> bool:
         """Whether the loop cannot take its place: it has patterns, or is at hand under another name."""
@@ -243,7 +250,7 @@ class RedisSubscriber(RedisStore):
         if isinstance(self._subscription, Subscriptions):
             self._subscription.subscribe(*names)
             return
-        check_number(len(names))
+        check_number(len(names), self._most_channels)
         with redis_client.redis_errors():
             self._subscription.subscribe(*names)
 

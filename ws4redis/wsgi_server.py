@@ -243,9 +243,10 @@ class WebsocketWSGIServer:
         flags = allowed_channels(hook(settings.WS4REDIS_ALLOWED_CHANNELS), request, flags)
         subscriber = self.Subscriber(self._client())
         try:
+            subscriber.limit_channels(self.options.max_channels)
             subscriber.set_pubsub_channels(request, flags)
             subscriber.hand_over(request, flags)
-            check_number(len(subscriber._publishers))
+            check_number(len(subscriber._publishers), self.options.max_channels)
             view = ChannelView(subscriber, echo, self._lookups)
         except BaseException:
             _release(subscriber.release)
