@@ -43,7 +43,7 @@ import resource  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 import gevent  # noqa: E402
 from redis import Redis  # noqa: E402
@@ -54,9 +54,11 @@ from ws4redis.exceptions import UpgradeRefused  # noqa: E402
 from ws4redis.gevent_runtime import GeventRuntime  # noqa: E402
 from ws4redis.historic import historic_names, imported  # noqa: E402
 from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
-from ws4redis.settings import Options  # noqa: E402
 from ws4redis.websocket import Connected, WebSocket, prepare  # noqa: E402
 from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer  # noqa: E402
+
+if TYPE_CHECKING:
+    from ws4redis.settings import Options
 
 logger = logging.getLogger("ws4redis")
 
