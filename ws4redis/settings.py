@@ -174,9 +174,6 @@ class Options:
         "a list of origins or hosts such as https://example.com or .example.com",
         "Further pages that may connect.",
     )
-    require_origin: bool = _option(
-        False, _boolean, "True or False", "Refuse requests without an Origin: they do not come from a browser."
-    )
     health_path: str | None = _option(
         None,
         _optional_text,

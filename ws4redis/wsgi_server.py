@@ -136,7 +136,7 @@ class WebsocketWSGIServer:
             _check_url(environ, request.path_info)
             subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference(self.options.subprotocol))
             is_stock = self._is_stock()
-            check_origin(request, not is_stock, self.options)
+            check_origin(request, not is_stock, self.options.allowed_origins)
             self.process.check_redis()
             compression = _compression(handshake, self.options.deflate)
             view = self._admit_in_thread(request, is_stock)

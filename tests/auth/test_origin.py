@@ -29,7 +29,7 @@ def refusal(
     request.META.pop("HTTP_COOKIE", None)
     request.META.update({name: value for name, value in values.items() if value is not None})
     try:
-        check_origin(request, hooked, settings.read_options())
+        check_origin(request, hooked, settings.read_options().allowed_origins)
     except UpgradeRefused as error:
         return error
     return None
