@@ -99,6 +99,19 @@ def test_what_is_assigned_wins_until_it_is_deleted() -> None:
     assert settings.WS4REDIS_PREFIX is None
 
 
+def test_what_is_read_while_it_changes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Changing:
+        def __getattr__(self, name: str) -> str:
+            setting_changed.send(None, setting=name, value="new", enter=True)
+            return "old"
+
+    with unset("WS4REDIS_PREFIX"), monkeypatch.context() as patch:
+        patch.setattr(settings, "django_settings", Changing())
+        assert settings.WS4REDIS_PREFIX == "old"
+        patch.undo()
+        assert settings.WS4REDIS_PREFIX is None
+
+
 # how the site has set it, if at all, and whether it counts as set
 SET: list[tuple[str, str | None, Any, bool]] = [
     ("WS4REDIS_TIMEOUT", None, 5, False),

@@ -274,22 +274,21 @@ _read: dict[str, Any] = {}
 
 
 def __getattr__(name: str) -> Any:
-    try:
-        return _read[name]
-    except KeyError:
-        pass
-    if name not in SETTINGS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = _read[name] = getattr(django_settings, name, SETTINGS[name].default)
-    return value
+    read = _read  # of before a change that another thread makes meanwhile
+    if name not in read:
+        if name not in SETTINGS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        read[name] = getattr(django_settings, name, SETTINGS[name].default)
+    return read[name]
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *SETTINGS})
 
 
-def _forget(*, setting: str, **_: Any) -> None:
-    _read.pop(setting, None)
+def _forget(**_: Any) -> None:
+    global _read
+    _read = {}
 
 
 setting_changed.connect(_forget, dispatch_uid=__name__)
