@@ -134,7 +134,7 @@ class WebsocketWSGIServer:
             # one that was written for django-websocket-redis returns nothing
             handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
             _check_url(environ, request.path_info)
-            subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference(self.options.subprotocol))
+            subprotocol = select_subprotocol(handshake.subprotocols, hook(self.options.subprotocol))
             is_stock = self._is_stock()
             check_origin(request, not is_stock, self.options.allowed_origins)
             self.process.check_redis()
@@ -365,7 +365,3 @@ def _release(release: Callable[[], Any]) -> None:
 def _headers(environ: Environ) -> dict[str, str]:
     """Those of a handshake."""
     return {name: environ[variable] for name, variable in _HANDSHAKE_HEADERS.items() if variable in environ}
-
-
-def _subprotocol_preference(preference: Any) -> Any:
-    return import_string(preference) if isinstance(preference, str) else preference

@@ -17,8 +17,8 @@ _warned: set[str] = set()
 Hook = Callable[..., Any]
 
 
-def hook(given: Hook | str | None) -> Hook | None:
-    """The callable that a setting names, if any.
+def hook(given: Any) -> Any:
+    """What a setting names by its dotted path; anything else as it is.
 
     Raises:
         ImportError: a dotted path that leads nowhere.
