@@ -211,7 +211,7 @@ def story(kind: str, url: str, fault: Fault) -> None:
                 time.sleep(0.02)
 
         def visit(self) -> None:
-            loop = process.loop_process(runtime, redis_client.client)
+            loop = process.loop_process(runtime, redis_client.client, settings.read_options())
             here, self.end = pair()
             request = RequestFactory().get(f"/ws/{facility}")
             request.user = User()

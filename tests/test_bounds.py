@@ -13,16 +13,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.test import RequestFactory, override_settings
+from django.test import RequestFactory
 from websocket import WebSocket, WebSocketBadStatusException
 
 import tests.django_setup  # noqa: F401
 from tests.browsers import counts, get, log_in, plain_socket
 from tests.protocol.client import BINARY, PONG, TEXT, frame, header
 from tests.servers import Site, Valkey, wait_for
-from ws4redis import settings
 from ws4redis.auth.bounds import client_address, seat_limits
 from ws4redis.loop.seats import NoSeat, Seats
+from ws4redis.settings import Options
 
 
 @pytest.fixture(scope="module")
@@ -374,11 +374,7 @@ ADDRESSES: list[tuple[list[str] | None, str, str | None, str]] = [
 @pytest.mark.parametrize(("proxies", "remote", "forwarded", "address"), ADDRESSES)
 def test_client_address(proxies: list[str] | None, remote: str, forwarded: str | None, address: str) -> None:
     headers = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
-    settings.WS4REDIS_TRUSTED_PROXIES = proxies
-    try:
-        assert client_address(RequestFactory().get("/ws/a", REMOTE_ADDR=remote, **headers)) == address
-    finally:
-        del settings.WS4REDIS_TRUSTED_PROXIES
+    assert client_address(RequestFactory().get("/ws/a", REMOTE_ADDR=remote, **headers), proxies or ()) == address
 
 
 # two addresses, and whether they share the seats of one
@@ -397,20 +393,20 @@ SUBSCRIBERS: list[tuple[str, str, bool]] = [
 
 @pytest.mark.parametrize(("one", "other", "share"), SUBSCRIBERS)
 def test_which_addresses_count_as_one(one: str, other: str, share: bool) -> None:
-    with override_settings(WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS=5, WS4REDIS_TRUSTED_PROXIES=["unix"]):
-        first, second = (
-            seat_limits(RequestFactory().get("/ws/a", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=address))
-            for address in (one, other)
-        )
+    options = Options(max_websockets_per_address=5, trusted_proxies=["unix"])
+    first, second = (
+        seat_limits(RequestFactory().get("/ws/a", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=address), options)
+        for address in (one, other)
+    )
     assert list(first.values()) == list(second.values()) == [5]
     assert (first == second) == share
 
 
 def test_by_default_only_users_are_counted() -> None:
     request = RequestFactory().get("/ws/a")
-    assert seat_limits(request) == {}
+    assert seat_limits(request, Options()) == {}
     request.user = SimpleNamespace(is_authenticated=True, get_username=lambda: "john")  # type: ignore[assignment]
-    assert seat_limits(request) == {"user john": 2000}
+    assert seat_limits(request, Options()) == {"user john": 2000}
 
 
 def test_seats_are_taken_all_or_none() -> None:

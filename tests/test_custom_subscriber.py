@@ -83,8 +83,9 @@ def make(request: pytest.FixtureRequest, redis_server: Valkey, store: redis.Redi
     client = CLIENTS[request.param](redis_server.url)
     made: list[RedisSubscriber] = []
 
-    def make(kind: type[RedisSubscriber], facility: str, *flags: str) -> RedisSubscriber:
+    def make(kind: type[RedisSubscriber], facility: str, *flags: str, most: int = 1000) -> RedisSubscriber:
         made.append(kind(client))
+        made[-1].limit_channels(most)
         made[-1].set_pubsub_channels(johns_request(facility), flags)
         return made[-1]
 
@@ -226,8 +227,8 @@ def test_what_is_published_by_hand_comes_back(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_too_many_channels_are_refused(make: Callable[..., Any], facility: str, kind: Any) -> None:
-    with override_settings(WS4REDIS_MAX_CHANNELS=3), pytest.raises(UpgradeRefused, match="4 channels"):
-        make(kind, facility, *RedisSubscriber.subscription_channels)
+    with pytest.raises(UpgradeRefused, match="4 channels; 3 are allowed"):
+        make(kind, facility, *RedisSubscriber.subscription_channels, most=3)
 
 
 def test_channels_of_ones_own_stay_when_groups_change(make: Callable[..., Any], facility: str) -> None:
@@ -289,8 +290,8 @@ def test_release_leaves_other_connections_of_the_client_alone(redis_server: Valk
 
 @pytest.mark.parametrize("kind", [copied.CopiedSubscriber, copied.KeepingSubscriber, copied.PatternSubscriber])
 def test_too_many_channels_of_a_copy_are_refused(make: Callable[..., Any], facility: str, kind: Any) -> None:
-    subscriber = make(kind, facility, *RedisSubscriber.subscription_channels)
-    with override_settings(WS4REDIS_MAX_CHANNELS=3), pytest.raises(UpgradeRefused, match=r"[45] channels"):
+    subscriber = make(kind, facility, *RedisSubscriber.subscription_channels, most=3)
+    with pytest.raises(UpgradeRefused, match=r"[45] channels"):
         subscriber.hand_over(johns_request(facility), [])
 
 

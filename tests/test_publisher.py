@@ -646,11 +646,13 @@ def test_the_client_follows_the_settings(connect: Callable[..., None], redis_ser
     connect(by_name(redis_server))
     second = redis_client.client()
     assert second is not first
-    with override_settings(WS4REDIS_TIMEOUT=1):
+    with override_settings(WS4REDIS_TIMEOUT=1, WS4REDIS_MAX_CONNECTIONS=1):
+        assert redis_client.client() is second, "how it was made stays"
+        connect(redis_server.url)
         third = redis_client.client()
-        assert third is redis_client.client() is not second
-    with override_settings(WS4REDIS_MAX_CONNECTIONS=1):
-        assert redis_client.client() is not second
+    assert third is redis_client.client() is not second
+    pool = third.connection_pool
+    assert (pool.max_connections, pool.connection_kwargs["socket_timeout"]) == (1, 1)
 
 
 @pytest.mark.contract("5 RedisPublisher: all of a process share one pool")
@@ -859,8 +861,9 @@ SHARES = [(1, 1), (2, 1), (3, 2), (4, 3), (16, 12)]
 
 @pytest.mark.parametrize(("connections", "browsers"), SHARES)
 def test_browsers_leave_some_connections_to_views(
-    client: redis.Redis, connect: Callable[..., None], connections: int, browsers: int
+    redis_server: Valkey, connect: Callable[..., None], connections: int, browsers: int
 ) -> None:
+    connect({**by_name(redis_server), "client_name": uuid.uuid4().hex})
     with override_settings(WS4REDIS_MAX_CONNECTIONS=connections, WS4REDIS_TIMEOUT=0.2):
         pool = redis_client.client().connection_pool
         for _ in range(2):  # all are given back

@@ -24,7 +24,7 @@ from tests.servers import UWSGI, Valkey, wait_for
 PATH = "/ws/x?subscribe-broadcast"
 
 #: no test waits for the default
-BRIEF = {"WS4REDIS_LEAVING_TIME": "0.3"}
+BRIEF = {"WS4REDIS_DRAIN_SECONDS": "0.3"}
 
 CLOSE_FRAMES = {b"\x88\x02\x03\xe9": 1001, b"\x88\x02\x03\xf4": 1012, b"": None}
 
@@ -356,7 +356,7 @@ def test_a_worker_has_lived(start: Callable[..., Reloadable], option: str, in_fl
 
 
 def in_hours(hours: float) -> dict[str, str]:
-    return {"WS4REDIS_LEAVING_TIME": str(3600 * hours)}
+    return {"WS4REDIS_DRAIN_SECONDS": str(3600 * hours)}
 
 
 class Sender(threading.Thread):
@@ -399,7 +399,7 @@ def test_browsers_leave_bit_by_bit(
     start: Callable[..., Reloadable], redis_server: Valkey, how: str, options: dict[str, Any]
 ) -> None:
     """While others accept. All hear everything until they are told; new ones come to another worker."""
-    site = start({"WS4REDIS_LEAVING_TIME": "2"}, workers=2, **options)
+    site = start({"WS4REDIS_DRAIN_SECONDS": "2"}, workers=2, **options)
     workers = all_counts(site)
     browsers = [site.connect(PATH) for _ in range(40)]
     # the chain begins with the first; alone there goes the one with most browsers
@@ -507,7 +507,7 @@ WHILE_A_FRAME_IS_HALF_SENT: dict[str, tuple[int, Callable[[Reloadable], None], i
 def test_a_frame_is_finished(start: Callable[..., Reloadable], redis_server: Valkey, how: str) -> None:
     """For a browser that reads slowly."""
     workers, pull, code = WHILE_A_FRAME_IS_HALF_SENT[how]
-    site = start({"WS4REDIS_LEAVING_TIME": "6", "WS4REDIS_OUTBOX_SIZE": str(2 * len(LARGE))}, workers=workers)
+    site = start({"WS4REDIS_DRAIN_SECONDS": "6", "WS4REDIS_OUTBOX_SIZE": str(2 * len(LARGE))}, workers=workers)
     slow = plain_socket(site, PATH, receive_buffer=32768)
     redis_server.client().publish("broadcast:x", LARGE)
     wait_for(lambda: fullest(site)["waiting"], "a part is sent")

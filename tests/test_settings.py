@@ -6,13 +6,18 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import FrozenInstanceError
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, run_checks
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.core.signals import setting_changed
 from django.test import override_settings
 
 import tests.django_setup  # noqa: F401
@@ -37,22 +42,27 @@ DEFAULTS = [
     ("WS4REDIS_MAX_MESSAGE_SIZE", 1 << 20),
     ("WS4REDIS_OUTBOX_SIZE", 4 << 20),
     ("WS4REDIS_TIMEOUT", 5),
-    ("WS4REDIS_LEAVING_TIME", 5),
+    ("WS4REDIS_DRAIN_SECONDS", 5),
     ("WS4REDIS_MAX_CONNECTIONS", 16),
     ("WS4REDIS_IO_URING", True),
     ("WS4REDIS_THREADS", 16),
 ]
 
 
+@contextmanager
+def unset(name: str) -> Iterator[None]:
+    with override_settings(**{name: None}):
+        delattr(django_settings, name)
+        setting_changed.send(None, setting=name, value=None, enter=True)
+        yield
+
+
 @pytest.mark.contract("14 manual: 1 WEBSOCKET_URL is /ws/ by default, everywhere")
 @pytest.mark.parametrize(("name", "default"), DEFAULTS)
 def test_defaults(name: str, default: Any) -> None:
-    with override_settings():
-        from django.conf import settings as django_settings
-
-        if hasattr(django_settings, name):
-            delattr(django_settings, name)
+    with unset(name):
         assert getattr(settings, name) == default
+        assert not settings.is_set(name)
 
 
 def test_all_settings_are_in_the_table() -> None:
@@ -88,6 +98,60 @@ def test_what_is_assigned_wins_until_it_is_deleted() -> None:
     finally:
         vars(settings).pop("WS4REDIS_PREFIX", None)
     assert settings.WS4REDIS_PREFIX is None
+
+
+def test_what_is_read_while_it_changes_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Changing:
+        def __getattr__(self, name: str) -> str:
+            setting_changed.send(None, setting=name, value="new", enter=True)
+            return "old"
+
+    with unset("WS4REDIS_PREFIX"), monkeypatch.context() as patch:
+        patch.setattr(settings, "django_settings", Changing())
+        assert settings.WS4REDIS_PREFIX == "old"
+        patch.undo()
+        assert settings.WS4REDIS_PREFIX is None
+
+
+# how the site has set it, if at all, and whether it counts as set
+SET: list[tuple[str, str | None, Any, bool]] = [
+    ("WS4REDIS_TIMEOUT", None, 5, False),
+    ("WS4REDIS_TIMEOUT", "Django's", 5, True),
+    ("WS4REDIS_TIMEOUT", "Django's", 2, True),
+    ("WS4REDIS_TIMEOUT", "ours", 5, True),
+    ("WS4REDIS_CONNECTION", None, {"host": "localhost", "port": 6379, "db": 0, "password": None}, False),
+    ("WS4REDIS_CONNECTION", "Django's", "redis://localhost", True),
+    ("WS4REDIS_CONNECTION", "ours", "redis://localhost", True),
+]
+
+
+@pytest.mark.parametrize(("name", "where", "value", "is_set"), SET)
+def test_unset_can_be_told_from_the_default(
+    monkeypatch: pytest.MonkeyPatch, name: str, where: str | None, value: Any, is_set: bool
+) -> None:
+    with unset(name), override_settings(**({name: value} if where == "Django's" else {})):
+        if where == "ours":
+            monkeypatch.setitem(vars(settings), name, value)
+        options = settings.read_options()
+        assert (getattr(settings, name), settings.is_set(name)) == (value, is_set)
+        assert options.is_set(name) == (is_set and name == "WS4REDIS_TIMEOUT"), "it has ours only"
+        if name == "WS4REDIS_TIMEOUT":
+            assert options.timeout == value
+
+
+def test_options_are_those_of_the_start() -> None:
+    with override_settings(WS4REDIS_TIMEOUT=2, WS4REDIS_ALLOWED_ORIGINS=["https://example.com"]):
+        options = settings.read_options()
+    assert (options.timeout, options.allowed_origins) == (2, ["https://example.com"])
+    assert options.given == {"WS4REDIS_TIMEOUT", "WS4REDIS_ALLOWED_ORIGINS"} | settings.read_options().given
+    with pytest.raises(FrozenInstanceError):
+        options.timeout = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS[8:])
+def test_options_have_an_attribute_for_each_setting_of_ours(name: str, default: Any) -> None:
+    assert getattr(settings.Options(), name.removeprefix(settings.PREFIX).lower()) == default
+    assert not settings.Options().is_set(name)
 
 
 def test_unknown_names() -> None:
@@ -140,10 +204,10 @@ VALUES = [
     ("WS4REDIS_MAX_MESSAGE_SIZE", 0, False),
     ("WS4REDIS_MAX_MESSAGE_SIZE", 1.5, False),
     ("WS4REDIS_OUTBOX_SIZE", None, False),
-    ("WS4REDIS_LEAVING_TIME", 0, True),
-    ("WS4REDIS_LEAVING_TIME", 0.5, True),
-    ("WS4REDIS_LEAVING_TIME", -1, False),
-    ("WS4REDIS_LEAVING_TIME", True, False),
+    ("WS4REDIS_DRAIN_SECONDS", 0, True),
+    ("WS4REDIS_DRAIN_SECONDS", 0.5, True),
+    ("WS4REDIS_DRAIN_SECONDS", -1, False),
+    ("WS4REDIS_DRAIN_SECONDS", True, False),
     ("WS4REDIS_TIMEOUT", 0.5, True),
     ("WS4REDIS_TIMEOUT", 0, False),
     ("WS4REDIS_TIMEOUT", True, False),
@@ -259,7 +323,7 @@ def test_e005_a_prefix_that_names_an_audience() -> None:
     "name",
     ["WS4REDIS_SUBSCRIBER", "WS4REDIS_PROCESS_REQUEST", "WS4REDIS_ALLOWED_CHANNELS", "WS4REDIS_SUBPROTOCOL"],
 )
-@pytest.mark.parametrize("path", ["no_such_module.hook", "ws4redis.views.no_such_hook"])
+@pytest.mark.parametrize("path", ["no_such_module.hook", "ws4redis.websocket.no_such_hook"])
 def test_e003_a_path_that_leads_nowhere(name: str, path: str) -> None:
     with override_settings(**{name: path}):
         (error,) = checks()

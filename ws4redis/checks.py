@@ -14,9 +14,6 @@ from django.utils.module_loading import import_string
 from ws4redis import channels, settings
 from ws4redis.hook_source import asks_for_none, may_return_none
 
-#: the first words of our settings' names
-_PREFIX = "WS4REDIS_"
-
 _DOTTED_PATHS = (
     "WS4REDIS_CONNECTION",
     "WS4REDIS_SUBSCRIBER",
@@ -123,7 +120,9 @@ def check_bounds() -> list[CheckMessage]:
 
 def check_names() -> list[CheckMessage]:
     """A misspelt hook would leave the door open."""
-    unknown = [name for name in dir(django_settings) if name.startswith(_PREFIX) and name not in settings.SETTINGS]
+    unknown = [
+        name for name in dir(django_settings) if name.startswith(settings.PREFIX) and name not in settings.SETTINGS
+    ]
     return [
         Warning(
             f"{name} is no setting of ws4redis.",

@@ -10,7 +10,6 @@ import time
 from random import uniform
 from typing import TYPE_CHECKING
 
-from ws4redis import settings
 from ws4redis.protocol.frames import CloseCode
 
 if TYPE_CHECKING:
@@ -72,11 +71,13 @@ class Departure:
 
     Args:
         mercy: seconds from its beginning until uWSGI kills.
+        seconds: over which browsers are sent away (``WS4REDIS_DRAIN_SECONDS``).
     """
 
-    def __init__(self, acceptors: Acceptors, mercy: float) -> None:
+    def __init__(self, acceptors: Acceptors, mercy: float, seconds: float) -> None:
         self._acceptors = acceptors
         self._mercy = mercy
+        self._seconds = seconds
         self._began: float | None = None
         self._is_stop = False
 
@@ -127,8 +128,7 @@ class Departure:
         """Seconds that browsers may still be given."""
         assert self._began is not None
         left = self._began + self._mercy - _SPARE_SECONDS - time.monotonic()
-        allowed: float = settings.WS4REDIS_LEAVING_TIME
-        return min(allowed, left)
+        return min(self._seconds, left)
 
 
 def _underway(process: LoopProcess) -> int:

@@ -43,7 +43,7 @@ class WebsocketRunServer(WebsocketWSGIServer):
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
         taken = TakenSocket(*_connection_of(environ, start_response))
-        return AwaitedWebSocket(self.runtime, taken, settings.WS4REDIS_MAX_MESSAGE_SIZE, settings.WS4REDIS_OUTBOX_SIZE)
+        return AwaitedWebSocket(self.runtime, taken, self.options.max_message_size, self.options.outbox_size)
 
     def park(self, connection: Connection) -> None:
         """Keep the server's thread while the websocket lives: the server would shut the connection down."""

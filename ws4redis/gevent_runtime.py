@@ -18,7 +18,6 @@ from gevent.lock import BoundedSemaphore
 from gevent.queue import LifoQueue
 from gevent.thread import LockType
 
-from ws4redis import settings
 from ws4redis.borrowed import must_have
 from ws4redis.loop.runtime import Result, Watcher
 
@@ -109,10 +108,13 @@ _let_sockets_move()
 class GeventRuntime:
     """gevent's loop of this process; used after the fork only."""
 
+    #: in how many ``run_in_thread`` runs what it is given, at most; set by the server, before the first use
+    threads = 16
+
     def __init__(self) -> None:
         self.lock = nullcontext()
         self.ticks = 0
-        self._threads: ThreadPool | None = None
+        self._pool: ThreadPool | None = None
         #: of the loop's thread
         self._hub: Any = None
 
@@ -155,9 +157,9 @@ class GeventRuntime:
         return Event()
 
     def run_in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
-        if self._threads is None:
-            self._threads = ThreadPool(settings.WS4REDIS_THREADS)
-        return self._threads.run(function, *args)
+        if self._pool is None:
+            self._pool = ThreadPool(self.threads)
+        return self._pool.run(function, *args)
 
 
 class ThreadPool:

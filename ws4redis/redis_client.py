@@ -280,14 +280,18 @@ def _leave(rooms: tuple[_Room, ...]) -> None:
 
 
 class _Shared:
-    """The one client of this process; made anew when the settings that it was made from have changed."""
+    """The one client of this process; made anew when ``WS4REDIS_CONNECTION`` has changed.
+
+    A publisher may have no server that hands options down: how many connections there may be, and how long they may
+    take, is read when it is made.
+    """
 
     def __init__(self) -> None:
         self._making = threading.Lock()
-        self._made: tuple[tuple[Any, ...], Redis] | None = None
+        self._made: tuple[Any, Redis] | None = None
 
     def client(self) -> Redis:
-        wanted = (settings.WS4REDIS_CONNECTION, settings.WS4REDIS_TIMEOUT, settings.WS4REDIS_MAX_CONNECTIONS)
+        wanted = settings.WS4REDIS_CONNECTION
         made = self._made
         if made is None or made[0] != wanted:
             with self._making:

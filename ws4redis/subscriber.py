@@ -47,6 +47,7 @@ class RedisSubscriber(RedisStore):
     _echo_filter: EchoFilter | None = None
     _channel_request: ChannelRequest | None = None
     _groups_were_known = False
+    _most_channels = our_settings.Options().max_channels
 
     def __init__(self, connection: Redis) -> None:
         super().__init__(connection)
@@ -102,7 +103,13 @@ class RedisSubscriber(RedisStore):
             if pubsub.connection_pool is not self._connection.connection_pool:
                 pubsub.connection_pool.disconnect()
 
-    # for the loop
+    # for the server and the loop
+
+    def limit_channels(self, most: int) -> None:
+        """There may be so many (``WS4REDIS_MAX_CHANNELS``)."""
+        self._most_channels = most
+        if self._subscription is not None and self._pubsub is None:
+            self._subscription.most = most
 
     def hand_over(self, request: HttpRequest, flags: Sequence[str]) -> None:
         """Let the loop listen to what ``set_pubsub_channels`` has subscribed to.
@@ -116,12 +123,12 @@ class RedisSubscriber(RedisStore):
             self._subscription = self._new_subscription()
         if (pubsub := self._pubsub) is None:
             return
-        check_number(len(pubsub.channels) + len(pubsub.patterns))
+        check_number(len(pubsub.channels) + len(pubsub.patterns), self._most_channels)
         if self.reads_itself():
             return
         _warn_of_own_pubsub(type(self))
         if not self._needs(pubsub):
-            self._subscription = ChannelSet()
+            self._subscription = ChannelSet(self._most_channels)
             left = pubsub.pending_unsubscribe_channels
             self._subscription.subscribe(*(name for name in pubsub.channels if name not in left))
             pubsub.reset()
@@ -225,7 +232,7 @@ class RedisSubscriber(RedisStore):
         self._subscription.replace(name.encode() for name in _moved(names, before, after, "subscribe"))
 
     def _new_subscription(self) -> ChannelSet | PubSub:
-        return redis_client.own_pubsub(self._connection) if self.reads_itself() else ChannelSet()
+        return redis_client.own_pubsub(self._connection) if self.reads_itself() else ChannelSet(self._most_channels)
 
     def _needs(self, pubsub: PubSub) -> bool:
         """Whether the loop cannot take its place: it has patterns, or is at hand under another name."""
@@ -245,7 +252,7 @@ class RedisSubscriber(RedisStore):
         if self._pubsub is None:
             self._subscription.subscribe(*names)
             return
-        check_number(len(names))
+        check_number(len(names), self._most_channels)
         with redis_client.redis_errors():
             self._subscription.subscribe(*names)
 

@@ -43,12 +43,12 @@ import resource  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable  # noqa: E402
-from typing import Any  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 import gevent  # noqa: E402
 from redis import Redis  # noqa: E402
 
-from ws4redis import settings, uwsgi_options  # noqa: E402
+from ws4redis import uwsgi_options  # noqa: E402
 from ws4redis.departure import Acceptors, Departure  # noqa: E402
 from ws4redis.exceptions import UpgradeRefused  # noqa: E402
 from ws4redis.gevent_runtime import GeventRuntime  # noqa: E402
@@ -56,6 +56,9 @@ from ws4redis.historic import historic_names, imported  # noqa: E402
 from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
 from ws4redis.websocket import Connected, WebSocket, prepare  # noqa: E402
 from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer  # noqa: E402
+
+if TYPE_CHECKING:
+    from ws4redis.settings import Options
 
 logger = logging.getLogger("ws4redis")
 
@@ -87,6 +90,7 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
         super().__init__(redis_connection)
         global _latest
         _latest = self
+        _runtime.threads = self.options.threads
         _in_each_worker(_worker)
         _in_each_worker(_start_soon)
         _at_exit(_leave)
@@ -100,7 +104,7 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
             _replace_by_null(original)
             # for uWSGI's access log; the browser gets our own answer through the duplicate
             start_response("101 Switching Protocols", [])
-            return WebSocket(self.runtime, connected, settings.WS4REDIS_MAX_MESSAGE_SIZE, settings.WS4REDIS_OUTBOX_SIZE)
+            return WebSocket(self.runtime, connected, self.options.max_message_size, self.options.outbox_size)
         except BaseException:
             connected.close()
             raise
@@ -118,15 +122,16 @@ uWSGIWebsocket = uWSGIWebSocket = WebSocket
 class _Worker:
     """What one worker is told by uWSGI's options and by the system."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: Options) -> None:
         self.pid = os.getpid()
+        self._options = options
         verdict = uwsgi_options.judge(uwsgi.opt, PATCHED_LATE, _python_in_venv())
         self._errors = "; ".join(verdict.errors)
         if verdict.errors:
             logger.critical("uWSGI cannot serve websockets with these options: %s", self._errors)
         if verdict.warnings:
             logger.warning("uWSGI's options should be changed: %s", "; ".join(verdict.warnings))
-        self._capacity = _raise_descriptor_limit() - _kept_back()
+        self._capacity = _raise_descriptor_limit() - _kept_back(options)
         logger.info("worker %s has room for %s websockets", uwsgi.worker_id(), self._capacity)
         self._departure: Departure | None = None
         self._leaving: gevent.Greenlet | None = None
@@ -143,7 +148,7 @@ class _Worker:
         if self._departure is None:
             acceptors = Acceptors(next(iter(uwsgi.sockets), None), uwsgi.worker_id())
             mercy = int(uwsgi.opt.get("worker-reload-mercy", _MERCY_SECONDS))
-            self._departure = Departure(acceptors, mercy)
+            self._departure = Departure(acceptors, mercy, self._options.drain_seconds)
             for number in signal.SIGHUP, signal.SIGTERM, signal.SIGINT:
                 # a master that stops sends its workers SIGINT, and the others when it reloads
                 gevent.signal_handler(number, self._departure.begin, number == signal.SIGINT)
@@ -161,7 +166,7 @@ class _Worker:
         self._leaving.join()
 
 
-#: of several servers the last one made says to which Redis the process listens
+#: of several servers the last one made says to which Redis the process listens, and what the worker's options are
 _latest: uWSGIWebsocketServer
 
 
@@ -181,7 +186,7 @@ _the_worker: _Worker | None = None
 def _worker() -> _Worker:
     global _the_worker
     if _the_worker is None or _the_worker.pid != os.getpid():
-        _the_worker = _Worker()
+        _the_worker = _Worker(_latest.options)
     return _the_worker
 
 
@@ -197,12 +202,10 @@ def _raise_descriptor_limit() -> int:
     return int(max(soft, wanted))
 
 
-def _kept_back() -> int:
+def _kept_back(options: Options) -> int:
     """Requests under way, three descriptors each; the Redis connections; a loop in each thread; some more."""
     cores = int(uwsgi.opt.get("gevent", 0))
-    redis: int = settings.WS4REDIS_MAX_CONNECTIONS
-    threads: int = settings.WS4REDIS_THREADS
-    return 3 * cores + redis + 4 * threads + _SPARE_DESCRIPTORS
+    return 3 * cores + options.max_connections + 4 * options.threads + _SPARE_DESCRIPTORS
 
 
 def _in_each_worker(function: Callable[[], Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from io import BytesIO
 from typing import Any
@@ -105,6 +105,7 @@ class WebsocketWSGIServer:
         for problem in checks.all_problems():
             logger.error("%s. %s", problem.msg.rstrip("."), problem.hint)
         channels.check_prefix()
+        self.options = settings.read_options()
         self._given_connection = redis_connection
         if hasattr(self, "select"):
             raise ImproperlyConfigured(
@@ -115,7 +116,7 @@ class WebsocketWSGIServer:
 
     @property
     def process(self) -> LoopProcess:
-        return loop_process(self.runtime, self._client)
+        return loop_process(self.runtime, self._client, self.options)
 
     @property
     def websockets(self) -> set[WebSocket]:
@@ -134,20 +135,20 @@ class WebsocketWSGIServer:
             # one that was written for django-websocket-redis returns nothing
             handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
             _check_url(environ, request.path_info)
-            subprotocol = select_subprotocol(handshake.subprotocols, _subprotocol_preference())
+            subprotocol = select_subprotocol(handshake.subprotocols, hook(self.options.subprotocol))
             is_stock = self._is_stock()
-            check_origin(request, hooked=not is_stock)
+            check_origin(request, not is_stock, self.options.allowed_origins)
             self.process.check_redis()
-            compression = _compression(handshake)
+            compression = _compression(handshake, self.options.deflate)
             endpoint = self._admit_in_thread(request, is_stock)
         except InvalidHandshake as error:
-            if _asks_for_health(environ):
+            if _asks_for_health(environ, self.options.health_path):
                 return self._tell_health(environ, start_response)
             return self._refuse(error, environ, start_response)
         except Exception as error:
             return self._refuse(error, environ, start_response)
         try:
-            seats = self.process.take_seats(seat_limits(request))
+            seats = self.process.take_seats(seat_limits(request, self.options))
         except Exception as error:
             _release(partial(endpoint.on_close, 1006, ""))
             return self._refuse(error, environ, start_response)
@@ -168,6 +169,7 @@ class WebsocketWSGIServer:
 
     def park(self, connection: Connection) -> None:
         """From here on the loop calls back; no greenlet and nothing of the request stays behind."""
+        self.process.use_heartbeat(settings.WS4REDIS_HEARTBEAT)
         connection.open()
 
     # steps, to be overridden
@@ -234,17 +236,18 @@ class WebsocketWSGIServer:
 
     def _admit(self, request: HttpRequest) -> Endpoint:
         """Who is it, and what may he do here. What is returned keeps nothing of the request."""
-        (hook("WS4REDIS_PROCESS_REQUEST") or self.process_request)(request)
+        (hook(settings.WS4REDIS_PROCESS_REQUEST) or self.process_request)(request)
         return self._make_endpoint(request)
 
     def _make_endpoint(self, request: HttpRequest) -> Endpoint:
         flags, echo = self.process_subscriptions(request)
-        flags = allowed_channels(request, flags)
+        flags = allowed_channels(hook(settings.WS4REDIS_ALLOWED_CHANNELS), request, flags)
         subscriber = self.Subscriber(self._client())
         try:
+            subscriber.limit_channels(self.options.max_channels)
             subscriber.set_pubsub_channels(request, flags)
             subscriber.hand_over(request, flags)
-            check_number(len(subscriber._publishers))
+            check_number(len(subscriber._publishers), self.options.max_channels)
             endpoint = (
                 OwnSourceEndpoint(subscriber, echo, self._lookups, self.runtime)
                 if subscriber.has_own_source
@@ -327,8 +330,7 @@ def _unless_head(environ: Environ, body: bytes) -> Iterable[bytes]:
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
-def _asks_for_health(environ: Environ) -> bool:
-    path = settings.WS4REDIS_HEALTH_PATH
+def _asks_for_health(environ: Environ, path: str | None) -> bool:
     return (
         path is not None
         and environ["REQUEST_METHOD"] in ("GET", "HEAD")
@@ -341,9 +343,8 @@ def _handshake(environ: Environ) -> Handshake:
     return read_handshake(environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"], _headers(environ))
 
 
-def _compression(handshake: Handshake) -> tuple[Agreement, Options] | None:
+def _compression(handshake: Handshake, wanted: bool | Mapping[str, Any]) -> tuple[Agreement, Options] | None:
     """What is agreed on, where the browser offers compression and the site wants it."""
-    wanted = settings.WS4REDIS_DEFLATE
     if not wanted or not handshake.extensions:
         return None
     options = Options() if wanted is True else Options(**wanted)
@@ -362,8 +363,3 @@ def _release(release: Callable[[], Any]) -> None:
 def _headers(environ: Environ) -> dict[str, str]:
     """Those of a handshake."""
     return {name: environ[variable] for name, variable in _HANDSHAKE_HEADERS.items() if variable in environ}
-
-
-def _subprotocol_preference() -> Any:
-    preference = settings.WS4REDIS_SUBPROTOCOL
-    return import_string(preference) if isinstance(preference, str) else preference

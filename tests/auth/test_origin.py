@@ -6,6 +6,7 @@ import pytest
 from django.test import RequestFactory, override_settings
 
 import tests.django_setup  # noqa: F401
+from ws4redis import settings
 from ws4redis.auth.origin import check_origin
 from ws4redis.exceptions import UpgradeRefused
 
@@ -28,7 +29,7 @@ def refusal(
     request.META.pop("HTTP_COOKIE", None)
     request.META.update({name: value for name, value in values.items() if value is not None})
     try:
-        check_origin(request, hooked)
+        check_origin(request, hooked, settings.read_options().allowed_origins)
     except UpgradeRefused as error:
         return error
     return None

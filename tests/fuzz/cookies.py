@@ -91,7 +91,7 @@ def check_answer(environ: dict[str, str], cookie: str, origin: str, host: str, p
     trusted = is_trusted(origin, host, secure)
     assert not (cookie and origin) or trusted, f"{origin!r} is a page of another site than {host!r}"
     assert request is not None
-    address = client_address(request)
+    address = client_address(request, SETTINGS["WS4REDIS_TRUSTED_PROXIES"])
     assert address in ("", "unknown") or str(ip_address(address)) == address
     assert not address or "HTTP_X_FORWARDED_FOR" in environ
     if request.COOKIES.get(settings.SESSION_COOKIE_NAME) == KNOWN:

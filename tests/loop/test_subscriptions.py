@@ -23,7 +23,7 @@ class Grouped(Page):
     lookups = 0
 
     def on_open(self, connection: Any) -> None:
-        self.names = ChannelSet()
+        self.names = ChannelSet(1000)
         self.names.replace(self.channels)
         connection.subscribe_control(CONTROL, self.changed, (b"stamp", CONTROL), self.restore)
         super().on_open(connection)

@@ -25,7 +25,7 @@ def remember(request: HttpRequest, channels: list[str]) -> list[str]:
     seen: dict[str, Any] = {
         "host": request.META["HTTP_HOST"].partition(":")[0],
         "origin": request.META.get("HTTP_ORIGIN"),
-        "address": client_address(request),
+        "address": client_address(request, WS4REDIS_TRUSTED_PROXIES),
         "user": request.user.get_username(),
     }
     with redis.Redis.from_url(REDIS_URL) as client:

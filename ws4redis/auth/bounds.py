@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
-from ws4redis import settings
 from ws4redis.channels import identity_of
+
+if TYPE_CHECKING:
+    from ws4redis.settings import Options
 
 #: the holder of all seats
 PROCESS = "this server"
@@ -22,20 +26,22 @@ _UNKNOWN = "unknown"
 _SUBSCRIBER_BITS = 64
 
 
-def seat_limits(request: HttpRequest) -> dict[str, int]:
+def seat_limits(request: HttpRequest, options: Options) -> dict[str, int]:
     """Whose websocket this will be, and how many each of them may have."""
     limits = {}
-    if settings.WS4REDIS_MAX_WEBSOCKETS is not None:
-        limits[PROCESS] = settings.WS4REDIS_MAX_WEBSOCKETS
-    if settings.WS4REDIS_MAX_WEBSOCKETS_PER_USER is not None and (username := identity_of(request).username):
-        limits[f"user {username}"] = settings.WS4REDIS_MAX_WEBSOCKETS_PER_USER
-    if settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS is not None and (address := client_address(request)):
-        limits[f"address {_subscriber(address)}"] = settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS
+    if options.max_websockets is not None:
+        limits[PROCESS] = options.max_websockets
+    if options.max_websockets_per_user is not None and (username := identity_of(request).username):
+        limits[f"user {username}"] = options.max_websockets_per_user
+    if options.max_websockets_per_address is not None:
+        address = client_address(request, options.trusted_proxies or ())
+        if address:
+            limits[f"address {_subscriber(address)}"] = options.max_websockets_per_address
     return limits
 
 
-def client_address(request: HttpRequest) -> str:
-    """The nearest address that is none of ``WS4REDIS_TRUSTED_PROXIES``.
+def client_address(request: HttpRequest, proxies: Collection[str]) -> str:
+    """The nearest address that is none of the trusted proxies (``WS4REDIS_TRUSTED_PROXIES``).
 
     A proxy appends the address from which it was asked to X-Forwarded-For; what stands before it, anybody may have
     written.
@@ -43,7 +49,6 @@ def client_address(request: HttpRequest) -> str:
     Returns:
         an address without port or zone, ``unknown`` where a proxy writes something else, or nothing where nobody says.
     """
-    proxies = settings.WS4REDIS_TRUSTED_PROXIES or ()
     networks = [ip_network(each, strict=False) for each in proxies if each != "unix"]
     remote = str(request.META.get("REMOTE_ADDR", ""))
     forwarded = str(request.META.get("HTTP_X_FORWARDED_FOR", ""))

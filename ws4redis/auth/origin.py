@@ -6,6 +6,7 @@ Whether a page is of this site is judged as Django's CSRF protection does it: by
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -14,7 +15,6 @@ from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.http.request import is_same_domain, split_domain_port, validate_host
 
-from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
 
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -69,23 +69,22 @@ class Place(NamedTuple):
         return f"{self.scheme}://{self.name}" + ("" if self.has_default_port else f":{self.port}")
 
 
-def check_origin(request: HttpRequest, hooked: bool) -> None:
+def check_origin(request: HttpRequest, hooked: bool, allowed: Collection[str]) -> None:
     """Refuse a page of another site whose request carries any authority.
 
     Args:
         hooked: the site's own code decides who may do what, by whatever it finds in the request.
+        allowed: further pages that may connect (``WS4REDIS_ALLOWED_ORIGINS``).
 
     Raises:
         UpgradeRefused: 403, with what to change.
     """
     origin = request.META.get("HTTP_ORIGIN")
-    if origin is None and settings.WS4REDIS_REQUIRE_ORIGIN:
-        raise UpgradeRefused(403, "The request has no Origin, so it comes from no browser (WS4REDIS_REQUIRE_ORIGIN).")
     if origin is None or not (hooked or carries_authority(request)):
         return
     parts, own = _parsed(origin), _own_place(request)
     page = _page(parts) if parts is not None else None
-    if parts is not None and page is not None and (_is_own(page, own) or _is_allowed(parts, page)):
+    if parts is not None and page is not None and (_is_own(page, own) or _is_allowed(parts, page, allowed)):
         return
     answered = str(own) if own.name else _host(request)
     raise UpgradeRefused(
@@ -182,9 +181,8 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_allowed(parts: SplitResult, page: Place) -> bool:
-    allowed = [*django_settings.CSRF_TRUSTED_ORIGINS, *settings.WS4REDIS_ALLOWED_ORIGINS]
-    return any(_matches(parts, page, each) for each in allowed)
+def _is_allowed(parts: SplitResult, page: Place, allowed: Collection[str]) -> bool:
+    return any(_matches(parts, page, each) for each in [*django_settings.CSRF_TRUSTED_ORIGINS, *allowed])
 
 
 def _matches(origin: SplitResult, page: Place, allowed: str) -> bool:

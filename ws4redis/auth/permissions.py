@@ -9,28 +9,25 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from ws4redis import settings
-
 logger = logging.getLogger("django.request")
 
 _warned: set[str] = set()
 
 
-def hook(name: str) -> Callable[..., Any] | None:
-    """The callable that this setting names, if any.
+Hook = Callable[..., Any]
+
+
+def hook(given: Any) -> Any:
+    """What a setting names by its dotted path; anything else as it is.
 
     Raises:
         ImportError: a dotted path that leads nowhere.
     """
-    value = getattr(settings, name)
-    if isinstance(value, str):
-        value = import_string(value)
-    return value  # type: ignore[no-any-return]
+    return import_string(given) if isinstance(given, str) else given
 
 
-def allowed_channels(request: HttpRequest, channels: list[str]) -> list[str]:
-    """What ``WS4REDIS_ALLOWED_CHANNELS`` leaves of the flags that the URL asks for."""
-    callback = hook("WS4REDIS_ALLOWED_CHANNELS")
+def allowed_channels(callback: Hook | None, request: HttpRequest, channels: list[str]) -> list[str]:
+    """What the hook in ``WS4REDIS_ALLOWED_CHANNELS`` leaves of the flags that the URL asks for."""
     if callback is None:
         return channels
     allowed = callback(request, channels)
@@ -42,7 +39,7 @@ def allowed_channels(request: HttpRequest, channels: list[str]) -> list[str]:
     return list(allowed)
 
 
-def _name(callback: Callable[..., Any]) -> str:
+def _name(callback: Hook) -> str:
     return f"{callback.__module__}.{callback.__qualname__}" if hasattr(callback, "__qualname__") else repr(callback)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from ws4redis import settings
 from ws4redis.exceptions import UpgradeRefused
 
 
@@ -17,21 +16,26 @@ class Subscribing(Protocol):
     def unsubscribe(self, *channels: bytes) -> None: ...
 
 
-def check_number(channels: int) -> None:
+def check_number(channels: int, most: int) -> None:
     """
     Raises:
         UpgradeRefused: 403, there are more channels than ``WS4REDIS_MAX_CHANNELS``.
     """
-    if channels > settings.WS4REDIS_MAX_CHANNELS:
-        raise UpgradeRefused(403, f"That would be {channels} channels; {settings.WS4REDIS_MAX_CHANNELS} are allowed.")
+    if channels > most:
+        raise UpgradeRefused(403, f"That would be {channels} channels; {most} are allowed.")
 
 
 class ChannelSet:
-    """The part of redis-py's ``PubSub`` that makes sense where the loop delivers."""
+    """The part of redis-py's ``PubSub`` that makes sense where the loop delivers.
 
-    __slots__ = ("connection", "names")
+    Args:
+        most: how many there may be (``WS4REDIS_MAX_CHANNELS``).
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("connection", "most", "names")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.names: tuple[bytes, ...] = ()
         #: follows each change; None before the websocket is open, and when it is closed
         self.connection: Subscribing | None = None
@@ -51,7 +55,7 @@ class ChannelSet:
             UpgradeRefused: 403, that would be more than ``WS4REDIS_MAX_CHANNELS``.
         """
         wanted = (*self.names, *map(_encoded, names))
-        check_number(len(set(wanted)))
+        check_number(len(set(wanted)), self.most)
         self.replace(wanted)
 
     def unsubscribe(self, *names: str | bytes) -> None:

@@ -29,6 +29,7 @@ class Heartbeat:
     """The text message that both sides send to show that they are alive."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self._forms = (text, text.encode())
         self.frame = message_frame(text)
 

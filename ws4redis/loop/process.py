@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from random import random, sample
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
-from ws4redis import settings
 from ws4redis.channels import prefix
 from ws4redis.exceptions import RedisIsAway
 from ws4redis.keeping import keeping
@@ -29,6 +28,9 @@ from ws4redis.loop.tally import tally
 from ws4redis.protocol.deflate import Budget
 from ws4redis.protocol.frames import CloseCode
 from ws4redis.websocket import WebSocket
+
+if TYPE_CHECKING:
+    from ws4redis.settings import Options
 
 logger = logging.getLogger("ws4redis")
 
@@ -47,21 +49,20 @@ _COMPRESSED_PER_TICK = 8 << 20
 class LoopProcess:
     """Owns the hub, the subscription, all connections and the clock; satisfies ``connection.Loop``."""
 
-    def __init__(self, runtime: Runtime, client: Callable[[], Redis]) -> None:
+    def __init__(self, runtime: Runtime, client: Callable[[], Redis], options: Options) -> None:
         self.pid = os.getpid()
         self.runtime = runtime
         runtime.start()
-        self.heartbeat = Heartbeat(settings.WS4REDIS_HEARTBEAT) if settings.WS4REDIS_HEARTBEAT else None
-        #: ticks that a browser waits for Redis before it is refused
-        self.patience: float = settings.WS4REDIS_TIMEOUT
+        self.options = options
+        self.heartbeat: Heartbeat | None = None
+        #: ticks that a client waits for Redis before it is rejected
+        self.patience = options.timeout
         self.connections = Roster(MAX_DELAY)
         self.seats = Seats()
-        self.allowance = Allowance.per_second(
-            settings.WS4REDIS_MAX_MESSAGES_PER_SECOND, settings.WS4REDIS_MAX_BYTES_PER_SECOND
-        )
+        self.allowance = Allowance.per_second(options.max_messages_per_second, options.max_bytes_per_second)
         self.compression = Budget(_COMPRESSED_PER_TICK)
-        self.new_backlog = _backlogs()
-        self.ring = runtime.open_ring(PAUSE_EVERY) if settings.WS4REDIS_IO_URING else None
+        self.new_backlog = _backlogs(options)
+        self.ring = runtime.open_ring(PAUSE_EVERY) if options.io_uring else None
         self.hub = Hub(runtime, self.ring)
         self.canary = Canary(prefix())
         self.hub.join(self.canary, [self.canary.channel])
@@ -72,6 +73,12 @@ class LoopProcess:
     def start(self) -> None:
         self.runtime.spawn(self._keep_time)
         self.pubsub.start()
+
+    def use_heartbeat(self, text: str | None) -> None:
+        """From now on; None or an empty text is none."""
+        if (text or None) != (self.heartbeat and self.heartbeat.text):
+            with self.runtime.lock:
+                self.heartbeat = Heartbeat(text) if text else None
 
     @property
     def websockets(self) -> set[WebSocket]:
@@ -179,23 +186,23 @@ class LoopProcess:
             self.runtime.spawn(tell)
 
 
-def _backlogs() -> Callable[[], Backlog] | None:
-    policy = settings.WS4REDIS_SLOW_BROWSER
-    if policy == "close":
+def _backlogs(options: Options) -> Callable[[], Backlog] | None:
+    if options.slow_browser == "close":
         return None
     # the outbox has the other half
-    return partial(Backlog, settings.WS4REDIS_OUTBOX_SIZE // 2, policy == "conflate")
+    return partial(Backlog, options.outbox_size // 2, options.slow_browser == "conflate")
 
 
 _current: LoopProcess | None = None
 _starting = threading.Lock()
 
 
-def loop_process(runtime: Runtime, client: Callable[[], Redis]) -> LoopProcess:
+def loop_process(runtime: Runtime, client: Callable[[], Redis], options: Options) -> LoopProcess:
     """The loop of this process, started at the first call after the fork.
 
     Args:
         client: returns the client whose Redis it listens to.
+        options: of the server that starts it.
     """
     global _current
     process = running_process()
@@ -204,7 +211,7 @@ def loop_process(runtime: Runtime, client: Callable[[], Redis]) -> LoopProcess:
     with _starting:
         process = running_process()
         if process is None:
-            process = LoopProcess(runtime, client)
+            process = LoopProcess(runtime, client, options)
             process.start()
             _current = process
         return process
