@@ -13,7 +13,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis import redis_client
 from ws4redis import settings as our_settings
-from ws4redis.channels import Identity, Standing, facility_of, groups_channel, groups_keys, identity_of
+from ws4redis.channels import Standing, facility_of, groups_channel, groups_keys, identity_once
+from ws4redis.core.identity import Identity
 from ws4redis.groups import current_identity, is_of_the_epoch, with_kept_groups, with_newer_groups
 from ws4redis.hearing import Follower, OwnMessages, Said, Subscriptions, check_number
 from ws4redis.historic import historic_names, imported
@@ -53,7 +54,7 @@ class RedisSubscriber(RedisStore):
 
     def set_pubsub_channels(self, request: HttpRequest, channels: Sequence[str]) -> None:
         """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
-        standing = Standing(identity_of(request), facility_of(request.path_info), tuple(channels))
+        standing = Standing(identity_once(request), facility_of(request.path_info), tuple(channels))
         if standing.depends_on_groups and isinstance(self._subscription, PubSub):
             # the loop will not ask on its behalf
             standing = standing._replace(identity=current_identity(request, self._connection))
@@ -231,7 +232,7 @@ class RedisSubscriber(RedisStore):
 
     def _follow_groups(self, request: HttpRequest, flags: Sequence[str]) -> None:
         """Where the channels of the groups are those that ``RedisSubscriber`` would have found."""
-        standing = Standing(identity_of(request), facility_of(request.path_info), tuple(flags))
+        standing = Standing(identity_once(request), facility_of(request.path_info), tuple(flags))
         subscribed = {name.encode() for name in standing.channels("subscribe")}
         published = set(standing.channels("publish"))
         if standing.depends_on_groups and subscribed <= {*self.channels_heard} and published <= self._publishers:
