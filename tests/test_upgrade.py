@@ -612,7 +612,7 @@ class Doorless(WebsocketWSGIServer):
     """Nobody gets past the last step."""
 
     runtime = SimpleNamespace(run_in_thread=lambda function, *args: function(*args))
-    process = SimpleNamespace(check_redis=lambda: None, take_seats=lambda limits: (), give_back=lambda seats: None)
+    process = SimpleNamespace(check_redis=lambda: None, acquire=lambda limits: (), release=lambda keys: None)
 
     def upgrade_websocket(self, environ: Any, start_response: Any) -> Any:
         raise UpgradeRefused(503, "so far so good")

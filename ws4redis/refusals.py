@@ -9,9 +9,9 @@ from django.http import Http404
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ws4redis.auth.bounds import PROCESS
+from ws4redis.auth.limits import PROCESS
 from ws4redis.exceptions import InvalidHandshake, UpgradeRefused
-from ws4redis.loop.seats import NoSeat
+from ws4redis.loop.limits import LimitReached
 
 _REASONS = {
     400: "Bad Request",
@@ -48,8 +48,8 @@ def refusal_for(error: Exception) -> Refusal:
             return Refusal(404, "There is no websocket here.")
         case SuspiciousOperation():
             return Refusal(400, "This request is not acceptable.")
-        case NoSeat():
-            return Refusal(503 if error.holder == PROCESS else 429, "There are too many websockets already.")
+        case LimitReached():
+            return Refusal(503 if error.key == PROCESS else 429, "There are too many websockets already.")
         case RedisConnectionError() | RedisTimeoutError():
             return Refusal(503, "Redis is not available.")
         case _:

@@ -20,8 +20,8 @@ from django.utils.module_loading import import_string
 from redis import Redis
 
 from ws4redis import channels, checks, redis_client, settings
-from ws4redis.auth.bounds import seat_limits
 from ws4redis.auth.identity import identify
+from ws4redis.auth.limits import connection_limits
 from ws4redis.auth.origin import check_origin
 from ws4redis.auth.permissions import allowed_channels, hook
 from ws4redis.exceptions import (
@@ -146,10 +146,10 @@ class WebsocketWSGIServer:
         except Exception as error:
             return self._refuse(error, environ, start_response)
         try:
-            view.seats = self.process.take_seats(seat_limits(request))
+            view.seats = self.process.acquire(connection_limits(request, channels.identity_once(request)))
             websocket = self._upgrade(environ, start_response)
         except Exception as error:
-            self.process.give_back(view.seats)
+            self.process.release(view.seats)
             _release(view.on_close)
             return self._refuse(error, environ, start_response)
         logger.debug("websocket %x opens on %r", id(websocket), request.path_info)

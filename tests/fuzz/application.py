@@ -16,7 +16,7 @@ from django.test import override_settings
 
 from tests.fuzz import is_plain
 from ws4redis.exceptions import UpgradeRefused
-from ws4redis.loop.seats import Seats
+from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.refusals import refusal_for
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
@@ -41,12 +41,12 @@ HANDSHAKE = {
 }
 
 
-class SeatsOnly:
+class LimitsOnly:
     """What a request asks of the loop."""
 
     def __init__(self) -> None:
-        seats = Seats()
-        self.take_seats, self.give_back = seats.take, seats.give_back
+        limits = ConnectionLimits()
+        self.acquire, self.release = limits.acquire, limits.release
 
     def check_redis(self) -> None:
         """It is there."""
@@ -57,7 +57,7 @@ class Doorless(WebsocketWSGIServer):
 
     runtime: Any = SimpleNamespace(run_in_thread=lambda function, *args: function(*args))
     #: of the loop there is no more
-    process: Any = SeatsOnly()
+    process: Any = LimitsOnly()
     #: the one under way, once it may come in
     request: HttpRequest | None = None
 

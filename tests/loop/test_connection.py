@@ -12,8 +12,8 @@ from ws4redis.hearing import OwnMessages
 from ws4redis.loop.absences import Absences
 from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import Hub
+from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.roster import Roster
-from ws4redis.loop.seats import Seats
 from ws4redis.publication import Publication
 from ws4redis.websocket import WebSocket
 
@@ -72,7 +72,7 @@ class Process:
         self.lock = nullcontext()
         self.patience, self.ticks, self.new_backlog = 5, 0, None
         self.redis_is_away = False
-        self.allowance, self.seats = Allowance.per_second(None, None), Seats()
+        self.allowance, self.limits = Allowance.per_second(None, None), ConnectionLimits()
         self.connections = Roster(FURTHEST_TURN)
         self.runtime = self.pubsub = self
         self.hub = Hub(self)  # type: ignore[arg-type]

@@ -7,11 +7,11 @@ from math import inf
 from typing import NamedTuple, Protocol
 
 from ws4redis.exceptions import RedisUnavailable
+from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.listener import Listener
 from ws4redis.loop.own_listener import OwnListener
 from ws4redis.loop.ports import Shared, View
 from ws4redis.loop.roster import Roster
-from ws4redis.loop.seats import Seats
 from ws4redis.loop.tally import tally
 from ws4redis.protocol.frames import CloseCode, message_frame
 from ws4redis.redis_client import serving_browser
@@ -67,7 +67,7 @@ class Loop(Shared, Protocol):
     connections: Roster
     heartbeat: Heartbeat | None
     allowance: Allowance
-    seats: Seats
+    limits: ConnectionLimits
     #: ticks that a browser waits for Redis before it is refused
     patience: float
 
@@ -232,7 +232,7 @@ class Connection:
         if not self._busy:
             self._loop.runtime.spawn(self._say_goodbye)
         self._loop.connections.discard(self)
-        self._loop.seats.give_back(self._view.seats)
+        self._loop.limits.release(self._view.seats)
 
     def _say_goodbye(self) -> None:
         websocket = self.websocket

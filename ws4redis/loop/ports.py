@@ -41,7 +41,7 @@ class Source(Protocol):
 class View(Protocol):
     """What happens on a connection; called in a greenlet, one call at a time."""
 
-    #: who has a seat less while the connection lives
+    #: the keys under which the connection is counted while it lives
     seats: tuple[str, ...]
 
     #: bytes that the browser has sent so far, compressed as they came; counted by the connection

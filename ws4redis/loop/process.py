@@ -21,10 +21,10 @@ from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
 from ws4redis.loop.connection import FURTHEST_TURN, Allowance, Connection, Heartbeat
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
+from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.roster import Roster
 from ws4redis.loop.runtime import Runtime
-from ws4redis.loop.seats import Seats
 from ws4redis.loop.tally import tally
 from ws4redis.protocol.deflate import Budget
 from ws4redis.protocol.frames import CloseCode
@@ -54,7 +54,7 @@ class LoopProcess:
         #: ticks that a browser waits for Redis before it is refused
         self.patience: float = settings.WS4REDIS_TIMEOUT
         self.connections = Roster(FURTHEST_TURN)
-        self.seats = Seats()
+        self.limits = ConnectionLimits()
         self.allowance = Allowance.per_second(
             settings.WS4REDIS_MAX_MESSAGES_PER_SECOND, settings.WS4REDIS_MAX_BYTES_PER_SECOND
         )
@@ -108,13 +108,13 @@ class LoopProcess:
         if self.redis_is_away:
             raise RedisIsAway(f"Redis has said nothing for {self.pubsub.silent} seconds")
 
-    def take_seats(self, limits: Mapping[str, int]) -> tuple[str, ...]:
+    def acquire(self, limits: Mapping[str, int]) -> tuple[str, ...]:
         with self.runtime.lock:
-            return self.seats.take(limits)
+            return self.limits.acquire(limits)
 
-    def give_back(self, seats: tuple[str, ...]) -> None:
+    def release(self, keys: tuple[str, ...]) -> None:
         with self.runtime.lock:
-            self.seats.give_back(seats)
+            self.limits.release(keys)
 
     def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "", share: float = 1) -> None:
         """Close all websockets, or a random share of those that are open."""

@@ -1,4 +1,4 @@
-"""How many websockets one visitor may have."""
+"""The address of a client, also behind proxies."""
 
 from __future__ import annotations
 
@@ -7,31 +7,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from django.http import HttpRequest
 
 from ws4redis import settings
-from ws4redis.channels import identity_of
-
-#: the holder of all seats
-PROCESS = "this server"
 
 #: the peer of a Unix socket, as uWSGI's http-socket says; others say nothing
 _UNIX_SOCKET = "0.0.0.0"
 
 #: all that a proxy calls an address and that is none
 _UNKNOWN = "unknown"
-
-#: of IPv6, that is what one connection to the internet gets
-_SUBSCRIBER_BITS = 64
-
-
-def seat_limits(request: HttpRequest) -> dict[str, int]:
-    """Whose websocket this will be, and how many each of them may have."""
-    limits = {}
-    if settings.WS4REDIS_MAX_WEBSOCKETS is not None:
-        limits[PROCESS] = settings.WS4REDIS_MAX_WEBSOCKETS
-    if settings.WS4REDIS_MAX_WEBSOCKETS_PER_USER is not None and (username := identity_of(request).username):
-        limits[f"user {username}"] = settings.WS4REDIS_MAX_WEBSOCKETS_PER_USER
-    if settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS is not None and (address := client_address(request)):
-        limits[f"address {_subscriber(address)}"] = settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS
-    return limits
 
 
 def client_address(request: HttpRequest) -> str:
@@ -72,8 +53,3 @@ def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _subscriber(address: str) -> str:
-    """Who has one IPv6 address has 2 ** 64 of them."""
-    return str(ip_network(f"{address}/{_SUBSCRIBER_BITS}", strict=False)) if ":" in address else address
