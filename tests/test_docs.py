@@ -45,6 +45,7 @@ from tests.servers import ROOT, UWSGI, Sentinel, Server, Valkey, free_port, wait
 from tests.test_contract import exists
 from tests.test_historic import NAMES
 from ws4redis import channels, exceptions, protocol, refusals, settings, uwsgi_options
+from ws4redis.core.closes import TABLE
 from ws4redis.publisher import RedisPublisher
 from ws4redis.subscriber import RedisSubscriber
 
@@ -1120,6 +1121,12 @@ def test_javascript() -> None:
 def test_statuses() -> None:
     codes = [int(row[0]) for row in table("reference/status-codes.md") if row[0].isdecimal()]
     assert [code for code in codes if code < 1000] == sorted(refusals._REASONS)
+
+
+def test_close_codes() -> None:
+    """Where they differ, the failure shows the lines to paste."""
+    expected = "\n".join(f"| {row.code:d} | {row.reason} | {row.meaning} | {row.client} |" for row in TABLE.values())
+    assert expected in (DOCS / "reference/status-codes.md").read_text("utf-8"), f"the page must say:\n{expected}"
 
 
 def test_python_names_exist() -> None:
