@@ -75,10 +75,10 @@ def all_have_left(site: Site) -> None:
 
 def test_websockets_of_one_user(site: Site) -> None:
     john, mary = (f"sessionid={log_in(site, name)}" for name in ("john", "mary"))
-    before = tally(site, "refused with 429")
+    before = tally(site, "rejected with 429")
     assert connect_many(site, 5, cookie=john, **from_address("10.0.0.1")) == [101, 101, 101, 429, 429]
     assert connect_many(site, 1, cookie=mary, **from_address("10.0.0.2")) == [101]
-    assert tally(site, "refused with 429") == before + 2
+    assert tally(site, "rejected with 429") == before + 2
     all_have_left(site)
     assert connect_many(site, 3, cookie=john, **from_address("10.0.0.1")) == [101] * 3, "all three may come back"
 

@@ -44,10 +44,11 @@ from tests.browsers import log_in
 from tests.servers import ROOT, UWSGI, Sentinel, Server, Valkey, free_port, wait_for
 from tests.test_contract import exists
 from tests.test_historic import NAMES
-from ws4redis import channels, exceptions, protocol, refusals, settings, uwsgi_options
+from ws4redis import channels, exceptions, protocol, settings, uwsgi_options
 from ws4redis.core.closes import TABLE
 from ws4redis.publisher import RedisPublisher
 from ws4redis.subscriber import RedisSubscriber
+from ws4redis.upgrade import responses
 
 if TYPE_CHECKING:
     from tests.chromium import Window
@@ -1120,7 +1121,7 @@ def test_javascript() -> None:
 
 def test_statuses() -> None:
     codes = [int(row[0]) for row in table("reference/status-codes.md") if row[0].isdecimal()]
-    assert [code for code in codes if code < 1000] == sorted(refusals._REASONS)
+    assert [code for code in codes if code < 1000] == sorted(code for code in responses._PHRASES if code >= 400)
 
 
 def test_close_codes() -> None:

@@ -17,7 +17,7 @@ from django.test import override_settings
 from tests.fuzz import is_plain
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.loop.limits import ConnectionLimits
-from ws4redis.refusals import refusal_for
+from ws4redis.upgrade.responses import Response, error_response
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
 #: the only headers of an answer
@@ -68,10 +68,10 @@ class Doorless(WebsocketWSGIServer):
     def upgrade_websocket(self, environ: Any, start_response: Any) -> Any:
         raise UpgradeRefused(503, "so far so good")
 
-    def _refuse(self, error: Exception, environ: Any, start_response: Any) -> Any:
-        if refusal_for(error).status == 500:
+    def _reject(self, error: Exception) -> Response:
+        if error_response(error).status == 500:
             raise error
-        return super()._refuse(error, environ, start_response)
+        return super()._reject(error)
 
 
 server = cache(Doorless)

@@ -1,0 +1,255 @@
+"""Admission: the steps by which a request becomes a websocket, or gets the HTTP status that says why not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, Protocol
+
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import close_old_connections
+from django.http import Http404, HttpRequest
+from django.utils.module_loading import import_string
+
+from ws4redis import channels, settings
+from ws4redis.auth.authenticators import Authenticator
+from ws4redis.auth.limits import connection_limits
+from ws4redis.auth.origin import check_origin
+from ws4redis.core.identity import Identity
+from ws4redis.exceptions import UpgradeRefused
+from ws4redis.loop.ports import View
+from ws4redis.loop.process import LoopProcess
+from ws4redis.loop.runtime import Runtime
+from ws4redis.protocol.deflate import Agreement, Options, agree
+from ws4redis.protocol.handshake import HEADERS, Handshake, accept_response, read_handshake, select_subprotocol
+from ws4redis.upgrade.responses import Environ, Response
+from ws4redis.websocket import WebSocket
+
+logger = logging.getLogger("django.request")
+
+#: makes what happens on a websocket; may block where the request is looked up in a thread, and keeps nothing of it
+Maker = Callable[[HttpRequest], View]
+
+#: says who serves a request: the maker of an endpoint, or an HTTP answer; None where it is not its own
+Route = Callable[[HttpRequest], Maker | Response | None]
+
+#: and the names that WSGI gives them
+_HANDSHAKE_HEADERS = {name: f"HTTP_{name.replace('-', '_').upper()}" for name in HEADERS}
+
+
+class Server(Protocol):
+    """What the steps ask of the server."""
+
+    runtime: Runtime
+    #: the first that knows a request serves it
+    routes: list[Route]
+    #: the first that applies to a request says who it is
+    authenticators: list[Authenticator]
+
+    @property
+    def process(self) -> LoopProcess: ...
+
+    def assure_protocol_requirements(self, environ: Environ) -> Handshake | None: ...
+
+    def site_decides(self) -> bool:
+        """Whether any code of the site says who may do what."""
+
+
+class Upgrade:
+    """A request on its way to a websocket: each step adds what it has found out, in this order."""
+
+    request: HttpRequest
+    make_view: Maker
+    handshake: Handshake
+    subprotocol: str | None
+    site_decides: bool
+    #: None where none applies: then nobody is looked up
+    authenticator: Authenticator | None
+    compression: tuple[Agreement, Options] | None
+    view: View
+    identity: Identity
+
+    def __init__(self, server: Server, environ: Environ) -> None:
+        self.server = server
+        self.environ = environ
+
+
+#: returns the HTTP answer that ends the way, if any; raises to reject
+Step = Callable[[Upgrade], Response | None]
+
+
+def route(upgrade: Upgrade) -> Response | None:
+    """What serves the request. It comes before the handshake, for a route may answer what asks for no websocket."""
+    # the WSGI server may use its dictionary again, for another client
+    upgrade.request = WSGIRequest({**upgrade.environ, "wsgi.input": BytesIO()})
+    for each in upgrade.server.routes:
+        found = each(upgrade.request)
+        if isinstance(found, Response):
+            return found
+        if found is not None:
+            upgrade.make_view = found
+            return None
+    raise Http404
+
+
+def handshake(upgrade: Upgrade) -> None:
+    """The request line, the headers and the URL: 400, 404, 414, 426."""
+    environ = upgrade.environ
+    # one that was written for django-websocket-redis returns nothing
+    upgrade.handshake = upgrade.server.assure_protocol_requirements(environ) or handshake_of(environ)
+    _check_url(environ, upgrade.request.path_info)
+    upgrade.subprotocol = select_subprotocol(upgrade.handshake.subprotocols, _subprotocol_preference())
+
+
+def offered_credential(upgrade: Upgrade) -> None:
+    """Which authenticator is to say who it is."""
+    upgrade.site_decides = site_decides = upgrade.server.site_decides()
+    upgrade.authenticator = None
+    for each in upgrade.server.authenticators:
+        if each.applies(upgrade.request, site_decides):
+            upgrade.authenticator = each
+            break
+
+
+def origin(upgrade: Upgrade) -> None:
+    """A page of another site: 403."""
+    check_origin(upgrade.request, hooked=upgrade.site_decides)
+
+
+def redis(upgrade: Upgrade) -> None:
+    """Redis is away: 503, before anything is looked up."""
+    upgrade.server.process.check_redis()
+
+
+def extensions(upgrade: Upgrade) -> None:
+    """What is agreed on, where the client offers compression and the site wants it."""
+    wanted, offered = settings.WS4REDIS_DEFLATE, upgrade.handshake.extensions
+    upgrade.compression = None
+    if wanted and offered:
+        options = Options() if wanted is True else Options(**wanted)
+        agreement = agree(offered, options)
+        if agreement is not None:
+            upgrade.compression = agreement, options
+
+
+def authenticate(upgrade: Upgrade) -> None:
+    """Who is it."""
+    if upgrade.authenticator is not None:
+        upgrade.authenticator.authenticate(upgrade.request)
+
+
+def permissions(upgrade: Upgrade) -> None:
+    """What may they do here: the site's code is asked where the endpoint is made; 403, or what it raises."""
+    upgrade.view = upgrade.make_view(upgrade.request)
+    upgrade.identity = channels.identity_once(upgrade.request)
+
+
+def limits(upgrade: Upgrade) -> None:
+    """Too many websockets of this user, this address or this process: 429, 503."""
+    upgrade.view.seats = upgrade.server.process.acquire(connection_limits(upgrade.request, upgrade.identity))
+
+
+def where_it_may_block(*steps: Callable[[Upgrade], None]) -> Step:
+    """These steps as one job: in a thread, unless nobody is looked up and no code of the site is called."""
+
+    def take_all(upgrade: Upgrade) -> None:
+        for step in steps:
+            step(upgrade)
+
+    def with_database(upgrade: Upgrade) -> None:
+        close_old_connections()
+        try:
+            take_all(upgrade)
+        finally:
+            close_old_connections()
+
+    def run(upgrade: Upgrade) -> None:
+        authenticator = upgrade.authenticator
+        if upgrade.site_decides or (authenticator is not None and authenticator.needs_thread):
+            upgrade.server.runtime.run_in_thread(with_database, upgrade)
+        else:
+            take_all(upgrade)
+
+    return run
+
+
+STEPS: tuple[Step, ...] = (
+    route,
+    handshake,
+    offered_credential,
+    origin,
+    redis,
+    extensions,
+    where_it_may_block(authenticate, permissions),
+    limits,
+)
+
+
+def admit(upgrade: Upgrade) -> Response | None:
+    """Take all steps; an exception rejects.
+
+    Returns:
+        an HTTP answer where a route has it; None where the request may become a websocket.
+    """
+    for step in STEPS:
+        if (answer := step(upgrade)) is not None:
+            return answer
+    return None
+
+
+def abandon(upgrade: Upgrade) -> None:
+    """Undo what the steps have done."""
+    if hasattr(upgrade, "view"):
+        upgrade.server.process.release(upgrade.view.seats)
+        release_quietly(upgrade.view.on_close)
+
+
+def accept(upgrade: Upgrade, websocket: WebSocket) -> bytes:
+    """Compress as agreed; returns the HTTP answer that opens the websocket."""
+    agreed = None
+    if upgrade.compression is not None:
+        agreement, options = upgrade.compression
+        websocket.compress(agreement, options, upgrade.server.process.compression)
+        agreed = agreement.response
+    return accept_response(upgrade.handshake.key, upgrade.subprotocol, agreed)
+
+
+def release_quietly(release: Callable[[], Any]) -> None:
+    """A client that is rejected shall be told why, even if this fails."""
+    try:
+        release()
+    except Exception:
+        logger.exception("a subscriber's release() failed")
+
+
+def handshake_of(environ: Environ) -> Handshake:
+    """
+    Raises:
+        InvalidHandshake: the request line or a header is not as RFC 6455, section 4.2.1 asks.
+    """
+    headers = {name: environ[variable] for name, variable in _HANDSHAKE_HEADERS.items() if variable in environ}
+    return read_handshake(environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"], headers)
+
+
+def _check_url(environ: Environ, path: str) -> None:
+    """
+    Raises:
+        UpgradeRefused: 400, 404 or 414.
+    """
+    if not path.startswith("/"):
+        # a hook that looks at the path knows its facilities by another one
+        raise UpgradeRefused(400, "The path does not begin with a slash.")
+    # a character has four bytes at most
+    if 4 * len(path) > channels.MAX_FACILITY_SIZE < len(channels.facility_of(path).encode()):
+        raise UpgradeRefused(
+            404, f"There is no websocket here: the facility is longer than {channels.MAX_FACILITY_SIZE} bytes."
+        )
+    # uWSGI goes on without what is too long for its buffer-size
+    if "QUERY_STRING" not in environ and environ.get("REQUEST_URI", "").partition("?")[2]:
+        raise UpgradeRefused(414, "The query does not fit into uWSGI's buffer-size.")
+
+
+def _subprotocol_preference() -> Any:
+    preference = settings.WS4REDIS_SUBPROTOCOL
+    return import_string(preference) if isinstance(preference, str) else preference
