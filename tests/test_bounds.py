@@ -22,7 +22,7 @@ from tests.servers import Site, Valkey, wait_for
 from ws4redis import settings
 from ws4redis.auth.client_address import client_address
 from ws4redis.auth.limits import connection_limits
-from ws4redis.core.identity import NOBODY, Identity
+from ws4redis.core.identity import ANONYMOUS, Identity
 from ws4redis.loop.limits import ConnectionLimits, LimitReached
 
 
@@ -399,7 +399,7 @@ SUBSCRIBERS: list[tuple[str, str, bool]] = [
 def test_which_addresses_count_as_one(one: str, other: str, share: bool) -> None:
     with override_settings(WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS=5, WS4REDIS_TRUSTED_PROXIES=["unix"]):
         first, second = (
-            connection_limits(RequestFactory().get("/ws/a", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=address), NOBODY)
+            connection_limits(RequestFactory().get("/ws/a", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=address), ANONYMOUS)
             for address in (one, other)
         )
     assert list(first.values()) == list(second.values()) == [5]
@@ -408,7 +408,7 @@ def test_which_addresses_count_as_one(one: str, other: str, share: bool) -> None
 
 def test_by_default_only_users_are_counted() -> None:
     request = RequestFactory().get("/ws/a")
-    assert connection_limits(request, NOBODY) == {}
+    assert connection_limits(request, ANONYMOUS) == {}
     assert connection_limits(request, Identity("john")) == {"user john": 2000}
 
 

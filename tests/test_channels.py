@@ -25,7 +25,7 @@ from ws4redis.channels import (
     identity_once,
     own_channels,
 )
-from ws4redis.core.identity import NOBODY, Identity
+from ws4redis.core.identity import ANONYMOUS, Identity
 
 
 class Session(dict):  # type: ignore[type-arg]
@@ -162,7 +162,7 @@ def test_identities(visitor: str, identity: Identity) -> None:
 @pytest.mark.parametrize("visitor", ["without key", "None", "bare"])
 def test_nobody_is_nobody(visitor: str) -> None:
     """One object for all, so that it costs a connection nothing."""
-    assert identity_of(None) is identity_of(request_of(visitor)) is NOBODY
+    assert identity_of(None) is identity_of(request_of(visitor)) is ANONYMOUS
 
 
 def test_an_identity_is_taken_once_from_the_same_user_and_session() -> None:

@@ -19,7 +19,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from ws4redis import settings
-from ws4redis.core.identity import NOBODY, Identity, Row
+from ws4redis.core.identity import ANONYMOUS, Identity, Row
 from ws4redis.historic import callers_level
 
 #: where the login signal stores the names of the user's groups
@@ -58,7 +58,7 @@ def identity_of(request: HttpRequest | None) -> Identity:
     session = getattr(request, "session", None)
     session_key = getattr(session, "session_key", None) or ""
     if not user or not user.is_authenticated:
-        return Identity(session_key=session_key) if session_key else NOBODY
+        return Identity(session_key=session_key) if session_key else ANONYMOUS
     pk = getattr(user, "pk", None)
     user_pk = "" if pk is None else str(pk)
     if session is None:
@@ -134,7 +134,7 @@ def groups_keys(username: str) -> tuple[str, str]:
 
 
 def own_channels(audience: str, facility: str, identity: Identity) -> list[str]:
-    """The channels of one audience that belong to one visitor; none where he has no such identity."""
+    """The channels of one audience that belong to one identity; none where it has no such name."""
     if audience == "broadcast":
         return [broadcast_channel(facility)]
     if audience == "group":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ws4redis.core.identity import NOBODY, Identity
+from ws4redis.core.identity import ANONYMOUS, Identity
 from ws4redis.loop.directory import Directory
 
 JOHN = Identity("john", user_pk="1", session_key="a")
@@ -21,13 +21,13 @@ FOUND: dict[str, tuple[list[tuple[str, Identity]], dict[str, set[str]], dict[str
     "a session without a user": ([("x", Identity(session_key="a"))], {}, {"a": {"x"}}),
     "a user without a session": ([("x", Identity("john", user_pk="1"))], {"1": {"x"}}, {}),
     "a hook's user without a key": ([("x", Identity("john"))], {}, {}),
-    "nobody": ([("x", NOBODY)], {}, {}),
+    "nobody": ([("x", ANONYMOUS)], {}, {}),
     "another user on the same connection": (
         [("x", JOHN), ("x", Identity("mary", user_pk="2"))],
         {"1": set(), "2": {"x"}},
         {"a": set()},
     ),
-    "nobody any more": ([("x", JOHN), ("x", NOBODY)], {"1": set()}, {"a": set()}),
+    "nobody any more": ([("x", JOHN), ("x", ANONYMOUS)], {"1": set()}, {"a": set()}),
 }
 
 
@@ -48,7 +48,7 @@ def test_who_is_found(
 
 def test_nobody_costs_nothing() -> None:
     directory: Directory[str] = Directory()
-    directory.add("x", NOBODY)
+    directory.add("x", ANONYMOUS)
     directory.discard("x")
     directory.discard("never entered")
     assert not any(vars(directory).values())

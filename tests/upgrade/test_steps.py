@@ -13,7 +13,7 @@ from django.test import RequestFactory, override_settings
 import tests.django_setup  # noqa: F401
 from tests.test_upgrade import HANDSHAKE
 from ws4redis.auth.authenticators import Authenticator
-from ws4redis.core.identity import NOBODY, Identity
+from ws4redis.core.identity import ANONYMOUS, Identity
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.upgrade.responses import Response
 from ws4redis.upgrade.steps import STEPS, Upgrade, admit
@@ -180,10 +180,10 @@ MARY = Identity("mary", user_pk="7")
 
 # what is sent -> who it is, and the jobs in threads; of settings that give the site no say
 SENT: dict[str, tuple[dict[str, str | None], Identity, int]] = {
-    "nothing": ({}, NOBODY, 0),
-    "another cookie": ({"HTTP_COOKIE": "a=b"}, NOBODY, 0),
+    "nothing": ({}, ANONYMOUS, 0),
+    "another cookie": ({"HTTP_COOKIE": "a=b"}, ANONYMOUS, 0),
     "a token": ({"HTTP_X_TOKEN": "good"}, MARY, 0),
-    "a session": ({"HTTP_COOKIE": "sessionid=unknown"}, NOBODY, 1),
+    "a session": ({"HTTP_COOKIE": "sessionid=unknown"}, ANONYMOUS, 1),
     "both": ({"HTTP_X_TOKEN": "good", "HTTP_COOKIE": "sessionid=unknown"}, MARY, 0),
 }
 

@@ -22,7 +22,7 @@ def client_address(request: HttpRequest) -> str:
     written.
 
     Returns:
-        an address without port or zone, ``unknown`` where a proxy writes something else, or nothing where nobody says.
+        an address without port or zone, ``unknown`` where a proxy writes something else, or nothing if it is not told.
     """
     proxies = settings.WS4REDIS_TRUSTED_PROXIES or ()
     networks = [ip_network(each, strict=False) for each in proxies if each != "unix"]

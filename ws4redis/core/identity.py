@@ -13,7 +13,7 @@ class Row(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The user and the session of a request; an empty field adds no channel, and is found by nobody."""
+    """The user and the session of a request; an empty field adds no channel and cannot be searched for."""
 
     username: str = ""
     groups: tuple[str, ...] = ()
@@ -28,5 +28,5 @@ class Identity(NamedTuple):
     session_hash: str = ""
 
 
-#: shared by all of whom nothing is known
-NOBODY = Identity()
+#: shared by all clients that have neither a user nor a session
+ANONYMOUS = Identity()

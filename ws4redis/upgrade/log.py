@@ -56,7 +56,7 @@ def log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
 def _is_read(logger: logging.Logger, level: int) -> bool:
     """Whether there is a handler for such lines.
 
-    As Django sets its log up, a site in production has none: ``console`` is for DEBUG. A line that nobody reads would
+    As Django sets its log up, a site in production has none: ``console`` is for DEBUG. A line that goes nowhere would
     be a seventh of what a new websocket costs.
     """
     if not logger.isEnabledFor(level):
