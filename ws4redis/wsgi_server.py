@@ -33,7 +33,7 @@ from ws4redis.upgrade import steps
 from ws4redis.upgrade.health import Health
 from ws4redis.upgrade.log import log_channels, log_rejection
 from ws4redis.upgrade.responses import Environ, Response, StartResponse, error_response
-from ws4redis.upgrade.steps import Route
+from ws4redis.upgrade.steps import Maker, Route
 from ws4redis.views import ChannelView
 from ws4redis.websocket import WebSocket
 
@@ -71,13 +71,13 @@ class WebsocketWSGIServer:
     """A WSGI application whose every request asks for a websocket. A door overrides ``upgrade_websocket``.
 
     Args:
-        redis_connection: the ``redis.Redis`` to use in place of that of ``WS4REDIS_CONNECTION``: browsers' messages are
+        redis_connection: the ``redis.Redis`` to use in place of that of ``WS4REDIS_CONNECTION``: clients' messages are
             published with it, and the process listens where its connections lead to.
     """
 
     runtime: Runtime
 
-    #: of the answer that the WSGI server is told, and the browser does not get
+    #: of the answer that the WSGI server is told, and the client does not get
     empty_body: Iterable[bytes] = ()
 
     def __init__(self, redis_connection: Redis | None = None) -> None:
@@ -94,7 +94,7 @@ class WebsocketWSGIServer:
         self.Subscriber = _subscriber_class()
         self.possible_channels = [*self.Subscriber.subscription_channels, *self.Subscriber.publish_channels]
         #: the channels serve whatever nothing else knows
-        self.routes: list[Route] = [Health(lambda: self.process), lambda request: self._make_view]
+        self.routes: list[Route] = [Health(lambda: self.process), self._channels]
         self.authenticators: list[Authenticator] = [SiteHook(), Session(lambda request: self.process_request(request))]
 
     @property
@@ -145,7 +145,7 @@ class WebsocketWSGIServer:
         identify(request)
 
     def process_subscriptions(self, request: HttpRequest) -> tuple[list[str], bool]:
-        """Returns the URL's flags that the subscriber knows, and whether the browser wants its own messages."""
+        """Returns the URL's flags that the subscriber knows, and whether the client wants its own messages."""
         flags = channels.flags_of(request)
         # kept are our own strings, not the URL's, of which each websocket has others
         known = {flag: flag for flag in self.possible_channels}
@@ -170,7 +170,11 @@ class WebsocketWSGIServer:
             raise TypeError(f"upgrade_websocket() must return what its super() returned, not {websocket!r}")
         return websocket
 
-    def site_decides(self) -> bool:
+    def _channels(self, request: HttpRequest) -> Maker:
+        """The last route."""
+        return Maker(self._make_view, self._site_decides())
+
+    def _site_decides(self) -> bool:
         """Whether any code of the site says who may do what, wherever it was put."""
         return not (
             decides_nothing(self.Subscriber)

@@ -26,6 +26,12 @@ APPLYING: dict[str, tuple[dict[str, Any], dict[str, str], bool, tuple[bool, bool
     "a session of another name": ({"SESSION_COOKIE_NAME": "other"}, COOKIE, False, (False, False)),
     "the site decides": ({}, {}, True, (False, True)),
     "the site has a hook": ({"WS4REDIS_PROCESS_REQUEST": hook}, {}, True, (True, True)),
+    "the site has a hook, of which the endpoint knows nothing": (
+        {"WS4REDIS_PROCESS_REQUEST": hook},
+        {},
+        False,
+        (True, False),
+    ),
     "the site has a hook that cannot be imported": ({"WS4REDIS_PROCESS_REQUEST": ""}, {}, True, (True, True)),
 }
 

@@ -16,7 +16,7 @@ from ws4redis.auth.authenticators import Authenticator
 from ws4redis.core.identity import ANONYMOUS, Identity
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.upgrade.responses import Response
-from ws4redis.upgrade.steps import STEPS, Upgrade, admit
+from ws4redis.upgrade.steps import STEPS, Maker, Upgrade, admit
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
 
@@ -115,17 +115,44 @@ def test_the_first_route_that_knows_a_request_serves_it() -> None:
 
     def one(request: HttpRequest) -> Any:
         order.append("one")
-        return None if request.path_info == "/ws/news" else lambda request: views[0]
+        return None if request.path_info == "/ws/news" else Maker(lambda request: views[0])
 
     def other(request: HttpRequest) -> Any:
         order.append("other")
-        return lambda request: views[1]
+        return Maker(lambda request: views[1], site_decides=False)
 
     server.routes[:0] = [one, other]
     for path, view in (("/ws/chat", views[0]), ("/ws/news", views[1])):
         assert answer(server, environ_of(path)) == ("503 Service Unavailable", "so far so good\n")
         assert view.closed == 1
     assert order == ["one", "one", "other"]
+
+
+# what a maker says, what is sent -> the status, and the jobs in threads
+MAKERS: list[tuple[tuple[bool, ...], dict[str, str | None], str, int]] = [
+    ((), {}, "101 or so", 1),
+    ((False,), {}, "101 or so", 0),
+    ((), {"HTTP_ORIGIN": "https://evil.example"}, "403 Forbidden", 0),
+    ((False,), {"HTTP_ORIGIN": "https://evil.example"}, "101 or so", 0),
+    ((False,), {"HTTP_ORIGIN": "https://evil.example", "HTTP_COOKIE": "a=b"}, "403 Forbidden", 0),
+]
+
+
+@pytest.mark.parametrize(("said", "sent", "status", "jobs"), MAKERS)
+def test_a_maker_that_says_nothing_is_code_of_the_site(
+    said: tuple[bool, ...], sent: dict[str, str | None], status: str, jobs: int
+) -> None:
+    server, seen = Server(), list[bool]()
+
+    def make(request: HttpRequest) -> Any:
+        seen.append(hasattr(request, "user"))
+        return View()
+
+    server.routes.insert(0, lambda request: Maker(make, *said))
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
+        told = answer(server, environ_of(**sent))[0].replace("503 Service Unavailable", "101 or so")
+    assert (told, server.runtime.jobs) == (status, jobs)
+    assert seen == ([jobs == 1] if told == "101 or so" else [])
 
 
 def test_a_route_may_answer_by_itself() -> None:

@@ -21,7 +21,7 @@ class Authenticator:
     def applies(self, request: HttpRequest, site_decides: bool) -> bool:
         """Whether this request has what it takes; must not block.
 
-        Only where no authenticator applies, nobody is looked up: the request is anonymous.
+        Where no authenticator applies, and only there, the client is anonymous and nothing is looked up.
 
         Args:
             site_decides: code of the site says who may do what, so it may expect a user and a session of everybody.
@@ -37,7 +37,7 @@ class SiteHook(Authenticator):
     """``WS4REDIS_PROCESS_REQUEST``, in place of all others."""
 
     def applies(self, request: HttpRequest, site_decides: bool) -> bool:
-        return site_decides and settings.WS4REDIS_PROCESS_REQUEST is not None
+        return settings.WS4REDIS_PROCESS_REQUEST is not None
 
     def authenticate(self, request: HttpRequest) -> None:
         process_request = hook("WS4REDIS_PROCESS_REQUEST")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
@@ -28,8 +28,16 @@ from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("django.request")
 
-#: makes what happens on a websocket; may block where the request is looked up in a thread, and keeps nothing of it
-Maker = Callable[[HttpRequest], View]
+
+class Maker(NamedTuple):
+    """Makes what answers on a websocket."""
+
+    #: keeps nothing of the request
+    make: Callable[[HttpRequest], View]
+    #: whether code of the site says who may do what: then pages of other sites are rejected, everybody has a user and a
+    #: session, and all of it is done in a thread
+    site_decides: bool = True
+
 
 #: says who serves a request: the maker of an endpoint, or an HTTP answer; None where it is not its own
 Route = Callable[[HttpRequest], Maker | Response | None]
@@ -52,19 +60,15 @@ class Server(Protocol):
 
     def assure_protocol_requirements(self, environ: Environ) -> Handshake | None: ...
 
-    def site_decides(self) -> bool:
-        """Whether any code of the site says who may do what."""
-
 
 class Upgrade:
     """A request on its way to a websocket: each step adds what it has found out, in this order."""
 
     request: HttpRequest
-    make_view: Maker
+    maker: Maker
     handshake: Handshake
     subprotocol: str | None
-    site_decides: bool
-    #: None where none applies: then nobody is looked up
+    #: None where none applies: then the client is anonymous, and nothing is looked up
     authenticator: Authenticator | None
     compression: tuple[Agreement, Options] | None
     view: View
@@ -88,7 +92,7 @@ def route(upgrade: Upgrade) -> Response | None:
         if isinstance(found, Response):
             return found
         if found is not None:
-            upgrade.make_view = found
+            upgrade.maker = found
             return None
     raise Http404
 
@@ -104,17 +108,16 @@ def handshake(upgrade: Upgrade) -> None:
 
 def offered_credential(upgrade: Upgrade) -> None:
     """Which authenticator is to say who it is."""
-    upgrade.site_decides = site_decides = upgrade.server.site_decides()
     upgrade.authenticator = None
     for each in upgrade.server.authenticators:
-        if each.applies(upgrade.request, site_decides):
+        if each.applies(upgrade.request, upgrade.maker.site_decides):
             upgrade.authenticator = each
             break
 
 
 def origin(upgrade: Upgrade) -> None:
     """A page of another site: 403."""
-    check_origin(upgrade.request, hooked=upgrade.site_decides)
+    check_origin(upgrade.request, hooked=upgrade.maker.site_decides)
 
 
 def redis(upgrade: Upgrade) -> None:
@@ -141,7 +144,7 @@ def authenticate(upgrade: Upgrade) -> None:
 
 def permissions(upgrade: Upgrade) -> None:
     """What may they do here: the site's code is asked where the endpoint is made; 403, or what it raises."""
-    upgrade.view = upgrade.make_view(upgrade.request)
+    upgrade.view = upgrade.maker.make(upgrade.request)
     upgrade.identity = channels.identity_once(upgrade.request)
 
 
@@ -151,7 +154,7 @@ def limits(upgrade: Upgrade) -> None:
 
 
 def where_it_may_block(*steps: Callable[[Upgrade], None]) -> Step:
-    """These steps as one job: in a thread, unless nobody is looked up and no code of the site is called."""
+    """These steps as one job: in a thread, unless nothing is looked up and no code of the site is called."""
 
     def take_all(upgrade: Upgrade) -> None:
         for step in steps:
@@ -166,7 +169,7 @@ def where_it_may_block(*steps: Callable[[Upgrade], None]) -> Step:
 
     def run(upgrade: Upgrade) -> None:
         authenticator = upgrade.authenticator
-        if upgrade.site_decides or (authenticator is not None and authenticator.needs_thread):
+        if upgrade.maker.site_decides or (authenticator is not None and authenticator.needs_thread):
             upgrade.server.runtime.run_in_thread(with_database, upgrade)
         else:
             take_all(upgrade)
