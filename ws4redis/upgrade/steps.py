@@ -42,7 +42,7 @@ class Maker(NamedTuple):
 #: says who serves a request: the maker of an endpoint, or an HTTP answer; None where it is not its own
 Route = Callable[[HttpRequest], Maker | Response | None]
 
-#: and the names that WSGI gives them
+#: the headers of a handshake -> what WSGI calls them
 _HANDSHAKE_HEADERS = {name: f"HTTP_{name.replace('-', '_').upper()}" for name in HEADERS}
 
 
