@@ -370,7 +370,7 @@ def story(kind: str, url: str, fault: Fault) -> None:
     loop = process.running_process()
     assert loop is not None
     until(lambda: not len(loop.connections), f"{len(loop.connections)} connections are left", 8)
-    until(lambda: not loop.seats._taken, "seats are left")
+    until(lambda: not loop.limits._counts, "connections are still counted")
     until(lambda: loop.hub.channels == [loop.canary.channel], f"channels are left: {loop.hub.channels}")
     assert not loop.hub.controls
     until(lambda: not loop.pubsub._pending or not loop.pubsub.pauses, "questions are left")

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +19,10 @@ import tests.django_setup  # noqa: F401
 from tests.browsers import counts, get, log_in, plain_socket
 from tests.protocol.client import BINARY, PONG, TEXT, frame, header
 from tests.servers import Site, Valkey, wait_for
-from ws4redis.auth.bounds import client_address, seat_limits
-from ws4redis.loop.seats import NoSeat, Seats
+from ws4redis.auth.client_address import client_address
+from ws4redis.auth.limits import connection_limits
+from ws4redis.core.identity import ANONYMOUS, Identity
+from ws4redis.loop.limits import ConnectionLimits, LimitReached
 from ws4redis.settings import Options
 
 
@@ -74,12 +75,12 @@ def all_have_left(site: Site) -> None:
 
 def test_websockets_of_one_user(site: Site) -> None:
     john, mary = (f"sessionid={log_in(site, name)}" for name in ("john", "mary"))
-    before = tally(site, "refused with 429")
+    before = tally(site, "rejected with 429")
     assert connect_many(site, 5, cookie=john, **from_address("10.0.0.1")) == [101, 101, 101, 429, 429]
     assert connect_many(site, 1, cookie=mary, **from_address("10.0.0.2")) == [101]
-    assert tally(site, "refused with 429") == before + 2
+    assert tally(site, "rejected with 429") == before + 2
     all_have_left(site)
-    assert connect_many(site, 3, cookie=john, **from_address("10.0.0.1")) == [101] * 3, "the seats were given back"
+    assert connect_many(site, 3, cookie=john, **from_address("10.0.0.1")) == [101] * 3, "all three may come back"
 
 
 def test_websockets_of_one_address(site: Site) -> None:
@@ -101,7 +102,7 @@ def test_websockets_of_one_process(site: Site) -> None:
     assert connect_many(site, 1) == [101]
 
 
-def test_a_refused_upgrade_takes_no_seat(site: Site) -> None:
+def test_a_rejected_upgrade_is_not_counted(site: Site) -> None:
     every = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
     john = f"sessionid={log_in(site, 'john')}"
     assert connect_many(site, 20, f"/ws/a?{every}", cookie=john) == [403] * 20
@@ -377,7 +378,7 @@ def test_client_address(proxies: list[str] | None, remote: str, forwarded: str |
     assert client_address(RequestFactory().get("/ws/a", REMOTE_ADDR=remote, **headers), proxies or ()) == address
 
 
-# two addresses, and whether they share the seats of one
+# two addresses, and whether they count as one
 SUBSCRIBERS: list[tuple[str, str, bool]] = [
     ("2.2.2.2", "2.2.2.3", False),
     ("2.2.2.2", "::ffff:2.2.2.2", True),
@@ -395,7 +396,9 @@ SUBSCRIBERS: list[tuple[str, str, bool]] = [
 def test_which_addresses_count_as_one(one: str, other: str, share: bool) -> None:
     options = Options(max_websockets_per_address=5, trusted_proxies=["unix"])
     first, second = (
-        seat_limits(RequestFactory().get("/ws/a", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=address), options)
+        connection_limits(
+            RequestFactory().get("/ws/a", REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=address), ANONYMOUS, options
+        )
         for address in (one, other)
     )
     assert list(first.values()) == list(second.values()) == [5]
@@ -404,17 +407,16 @@ def test_which_addresses_count_as_one(one: str, other: str, share: bool) -> None
 
 def test_by_default_only_users_are_counted() -> None:
     request = RequestFactory().get("/ws/a")
-    assert seat_limits(request, Options()) == {}
-    request.user = SimpleNamespace(is_authenticated=True, get_username=lambda: "john")  # type: ignore[assignment]
-    assert seat_limits(request, Options()) == {"user john": 2000}
+    assert connection_limits(request, ANONYMOUS, Options()) == {}
+    assert connection_limits(request, Identity("john"), Options()) == {"user john": 2000}
 
 
-def test_seats_are_taken_all_or_none() -> None:
-    seats = Seats()
-    assert seats.take({"a": 1, "b": 2}) == ("a", "b")
-    with pytest.raises(NoSeat, match="a has 1 websockets already"):
-        seats.take({"b": 2, "a": 1})
-    assert seats.take({"b": 2}) == ("b",)
-    for holders in (("a", "b"), ("b",)):
-        seats.give_back(holders)
-    assert not seats._taken
+def test_limits_are_acquired_all_or_none() -> None:
+    limits = ConnectionLimits()
+    assert limits.acquire({"a": 1, "b": 2}) == ("a", "b")
+    with pytest.raises(LimitReached, match="a has 1 websockets already"):
+        limits.acquire({"b": 2, "a": 1})
+    assert limits.acquire({"b": 2}) == ("b",)
+    for keys in (("a", "b"), ("b",)):
+        limits.release(keys)
+    assert not limits._counts

@@ -14,7 +14,6 @@ from django.utils.functional import SimpleLazyObject
 from tests.django_setup import database
 from ws4redis.channels import (
     SELF,
-    Identity,
     addressed_channels,
     audience_channel,
     broadcast_channel,
@@ -23,8 +22,10 @@ from ws4redis.channels import (
     flags_of,
     groups_channel,
     identity_of,
+    identity_once,
     own_channels,
 )
+from ws4redis.core.identity import ANONYMOUS, Identity
 
 
 class Session(dict):  # type: ignore[type-arg]
@@ -36,12 +37,16 @@ class Session(dict):  # type: ignore[type-arg]
 def request_of(visitor: str) -> HttpRequest:
     request = RequestFactory().get("/")
     john = SimpleNamespace(is_authenticated=True, get_username=lambda: "john")
+    mary = SimpleNamespace(is_authenticated=True, get_username=lambda: "mary", pk=7)
+    unsaved = SimpleNamespace(is_authenticated=True, get_username=lambda: "new", pk=None)
     anonymous = SimpleNamespace(is_authenticated=False, get_username=lambda: "")
     visitors: dict[str, dict[str, Any]] = {
         "john": {"user": john, "session": Session("key", memberof=["chatusers", "writers"])},
         "without groups": {"user": john, "session": Session("key")},
         "without session": {"user": john},
         "None as session": {"user": john, "session": None},
+        "with a primary key": {"user": mary},
+        "not in the database": {"user": unsaved},
         "anonymous": {"user": anonymous, "session": Session("key", memberof=["chatusers"])},
         "without key": {"user": anonymous, "session": Session(None)},
         "None": {"user": None, "session": None},
@@ -152,6 +157,8 @@ IDENTITIES = [
     ("without groups", Identity("john", (), "key")),
     ("without session", Identity("john")),
     ("None as session", Identity("john")),
+    ("with a primary key", Identity("mary", user_pk="7")),
+    ("not in the database", Identity("new")),
     ("anonymous", Identity(session_key="key")),
     ("without key", Identity()),
     ("None", Identity()),
@@ -164,8 +171,21 @@ def test_identities(visitor: str, identity: Identity) -> None:
     assert identity_of(request_of(visitor)) == identity
 
 
-def test_nobody_is_nobody() -> None:
-    assert identity_of(None) == Identity()
+@pytest.mark.parametrize("visitor", ["without key", "None", "bare"])
+def test_nobody_is_nobody(visitor: str) -> None:
+    """One object for all, so that it costs a connection nothing."""
+    assert identity_of(None) is identity_of(request_of(visitor)) is ANONYMOUS
+
+
+def test_an_identity_is_taken_once_from_the_same_user_and_session() -> None:
+    request = request_of("john")
+    first = identity_once(request)
+    assert first == identity_of(request)
+    assert identity_once(request) is first
+    request.session = Session("other")  # type: ignore[assignment]
+    assert identity_once(request) == Identity("john", (), "other")
+    request.user = None  # type: ignore[assignment]
+    assert identity_once(request) == Identity(session_key="other")
 
 
 # audience, identity, channels

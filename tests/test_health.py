@@ -54,7 +54,7 @@ def test_figures(site: Site, valkey: Valkey, door: type[Site]) -> None:
     assert found["seconds_since_canary"] <= 2
     assert (found["channels"], found["deliveries"] >= 15) == (1, True)
     assert found["io_uring"] is (door is UWSGI and allows_io_uring())
-    assert found["counts"] == {"closed with 1000": 1, "refused with 403": 1}
+    assert found["counts"] == {"closed with 1000": 1, "rejected with 403": 1}
 
 
 BROKEN = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}

@@ -393,11 +393,11 @@ LOGGED: dict[str, tuple[Callable[[str], bytes], str]] = {
     "channel": (lambda text: made_of(f"/ws/{quote(text)}?subscribe-broadcast".encode(), {}), "hears ['broadcast:"),
     "origin": (
         lambda text: made_of(b"/ws/a", {b"Origin": raw(text), b"Cookie": b"a=b"}),
-        "WARNING websocket refused with 403",
+        "WARNING websocket rejected with 403",
     ),
     "host": (
         lambda text: made_of(b"/ws/a", {b"Host": raw(text), b"Origin": b"https://evil.example", b"Cookie": b"a=b"}),
-        "WARNING websocket refused with 403",
+        "WARNING websocket rejected with 403",
     ),
     "user agent": (
         lambda text: made_of(b"/ws/" + quote(text[:32]).encode(), {b"User-Agent": raw(text)}),
@@ -476,7 +476,7 @@ def test_a_refusal_is_one_line(named_site: Site, facility: str, header: str, pat
         named_site.connect("/ws/a", header={header: value})
     request = made_of(path.encode() + quote(FORGED).encode(), {header.encode(): value.encode()})
     assert answer(named_site, request)[0][:3] == status
-    wait_for(lambda: f"refused with {status}" in named_site.log()[before:], "the warning")
+    wait_for(lambda: f"rejected with {status}" in named_site.log()[before:], "the warning")
     assert_one_line(named_site, before, facility)
 
 

@@ -1,4 +1,4 @@
-"""What a log is told of a visitor, and when it is told nothing."""
+"""What a log is told of an upgrade, and when it is told nothing."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from django.test import RequestFactory, override_settings
 from django.utils.log import RequireDebugTrue
 
 import tests.django_setup  # noqa: F401
-from ws4redis import log
 from ws4redis.subscriber import RedisSubscriber
+from ws4redis.upgrade import log
 
 
 class Handler(logging.Handler):

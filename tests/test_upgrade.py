@@ -1,4 +1,4 @@
-"""From the request to the websocket, under uWSGI: who is refused with what, and what a connection is made of."""
+"""From the request to the websocket, under uWSGI: who is rejected with what, and what a connection is made of."""
 
 from __future__ import annotations
 
@@ -291,7 +291,9 @@ def test_where_there_are_hooks_every_page_is_looked_at(
         (None, "101"),
     ):
         assert answer(site, {"Origin": origin}).startswith(f"HTTP/1.1 {status} "), origin
-    wait_for(lambda: "refused with 403: The page's origin https://evil.example is not this" in site.log(), "a log line")
+    wait_for(
+        lambda: "rejected with 403: The page's origin https://evil.example is not this" in site.log(), "a log line"
+    )
 
 
 def test_a_hook_that_calls_an_attribute_is_told_what_to_write(with_settings: Callable[..., Site]) -> None:
@@ -299,7 +301,7 @@ def test_a_hook_that_calls_an_attribute_is_told_what_to_write(with_settings: Cal
     site = with_settings(WS4REDIS_ALLOWED_CHANNELS="tests.site.hooks.calls_is_authenticated")
     assert answer(site, {}).startswith("HTTP/1.1 500 ")
     line = (
-        "websocket refused with 500: is_authenticated is an attribute since Django 1.10, write it without parentheses"
+        "websocket rejected with 500: is_authenticated is an attribute since Django 1.10, write it without parentheses"
     )
     wait_for(lambda: line in site.log(), line)
 
@@ -614,7 +616,7 @@ def test_a_server_without_room_refuses_with_503(redis_server: Valkey) -> None:
             pytest.fail("nobody was refused")
         assert len(small.browsers) > 100
         assert counts(small)["connections"] == len(small.browsers)
-        assert small.log().count("refused with 503") == 1
+        assert small.log().count("rejected with 503") == 1
         small.close_browsers()
         wait_for(lambda: counts(small)["connections"] == 0, "the browsers have left")
         small.connect()
@@ -682,11 +684,11 @@ def test_a_normal_end_is_quiet(site: Site, end: Callable[[WebSocket], Any]) -> N
 # settings, headers, line of the log
 LOGGED: list[tuple[dict[str, str], dict[str, str | None], str]] = [
     ({}, {}, "django.request INFO websocket on"),
-    ({}, {"Origin": "https://evil.example", "Cookie": "a=b"}, "django.request WARNING websocket refused with 403"),
+    ({}, {"Origin": "https://evil.example", "Cookie": "a=b"}, "django.request WARNING websocket rejected with 403"),
     (
         {"WS4REDIS_ALLOWED_CHANNELS": "tests.site.hooks.fails"},
         {},
-        "django.request ERROR websocket refused with 500",
+        "django.request ERROR websocket rejected with 500",
     ),
 ]
 
@@ -709,7 +711,7 @@ class Doorless(WebsocketWSGIServer):
     """Nobody gets past the last step."""
 
     runtime = SimpleNamespace(run_in_thread=lambda function, *args: function(*args))
-    process = SimpleNamespace(check_redis=lambda: None, take_seats=lambda limits: (), give_back=lambda seats: None)
+    process = SimpleNamespace(check_redis=lambda: None, acquire=lambda limits: (), release=lambda keys: None)
 
     def upgrade_websocket(self, environ: Any, start_response: Any) -> Any:
         raise UpgradeRefused(503, "so far so good")

@@ -12,12 +12,14 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.backends.base import SessionBase
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import Model
 from django.http import HttpRequest
 
 from ws4redis import settings
+from ws4redis.core.identity import ANONYMOUS, Identity, Row
 from ws4redis.historic import callers_level
 
 #: where the login signal stores the names of the user's groups
@@ -25,6 +27,9 @@ GROUPS_SESSION_KEY = "ws4redis:memberof"
 
 #: and the stamp that Redis had before it read them
 GROUPS_STAMP_SESSION_KEY = "ws4redis:memberof_at"
+
+#: where ``identity_once`` keeps what it has taken
+_TAKEN = "_ws4redis_identity"
 
 #: in the order in which newcomers get what was kept
 AUDIENCES = ("broadcast", "group", "user", "session")
@@ -47,36 +52,35 @@ class SELF_TYPE:
 SELF = SELF_TYPE()
 
 
-class Row(NamedTuple):
-    """Where the database has a user, and thereby the user's groups."""
-
-    model: Any
-    pk: Any
-
-
-class Identity(NamedTuple):
-    """Whom a request stands for; what is empty adds no channel."""
-
-    username: str = ""
-    groups: tuple[str, ...] = ()
-    session_key: str = ""
-    #: the stamp as of which they are the groups, such as "5f0c2a9be1d3778a:17"; empty where it is not known
-    groups_at: str = ""
-    #: None where there is none, or where the site's own hook says what the groups are
-    row: Row | None = None
-
-
 def identity_of(request: HttpRequest | None) -> Identity:
+    """The identity as the request has it now."""
     user = getattr(request, "user", None)
     session = getattr(request, "session", None)
     session_key = getattr(session, "session_key", None) or ""
     if not user or not user.is_authenticated:
-        return Identity(session_key=session_key)
+        return Identity(session_key=session_key) if session_key else ANONYMOUS
+    pk = getattr(user, "pk", None)
+    user_pk = "" if pk is None else str(pk)
     if session is None:
-        return Identity(user.get_username())
-    groups = tuple(session.get(GROUPS_SESSION_KEY, ()))
-    stamp = str(session.get(GROUPS_STAMP_SESSION_KEY, ""))
-    return Identity(user.get_username(), groups, session_key, stamp, _row_of(user, session))
+        return Identity(user.get_username(), user_pk=user_pk)
+    return Identity(
+        user.get_username(),
+        tuple(session.get(GROUPS_SESSION_KEY, ())),
+        session_key,
+        str(session.get(GROUPS_STAMP_SESSION_KEY, "")),
+        _row_of(user, session),
+        user_pk,
+        str(session.get(HASH_SESSION_KEY, "")),
+    )
+
+
+def identity_once(request: HttpRequest) -> Identity:
+    """The same, taken once for as long as the request has this user and this session."""
+    user, session = getattr(request, "user", None), getattr(request, "session", None)
+    taken = vars(request).get(_TAKEN)
+    if taken is None or taken[0] is not user or taken[1] is not session:
+        taken = vars(request)[_TAKEN] = user, session, identity_of(request)
+    return taken[2]  # type: ignore[no-any-return]
 
 
 def _row_of(user: Any, session: Any) -> Row | None:
@@ -130,7 +134,7 @@ def groups_keys(username: str) -> tuple[str, str]:
 
 
 def own_channels(audience: str, facility: str, identity: Identity) -> list[str]:
-    """The channels of one audience that belong to one visitor; none where he has no such identity."""
+    """The channels of one audience that belong to one identity; none where it has no such name."""
     if audience == "broadcast":
         return [broadcast_channel(facility)]
     if audience == "group":

@@ -25,8 +25,9 @@ from ws4redis.exceptions import UpgradeRefused
 from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.loop.connection import Connection
 from ws4redis.thread_runtime import ThreadRuntime
+from ws4redis.upgrade.responses import Environ, StartResponse
 from ws4redis.websocket import Owner, WebSocket, prepare
-from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer
+from ws4redis.wsgi_server import WebsocketWSGIServer
 
 logger = logging.getLogger("ws4redis")
 

@@ -19,7 +19,8 @@ from django.http import HttpRequest
 from redis import Redis
 
 from ws4redis import redis_client
-from ws4redis.channels import Identity, groups_keys, identity_of
+from ws4redis.channels import groups_keys, identity_of
+from ws4redis.core.identity import Identity
 from ws4redis.exceptions import RedisUnavailable
 
 logger = logging.getLogger("ws4redis")

@@ -8,7 +8,8 @@ from typing import Any
 from django.http import HttpRequest
 
 from ws4redis import channels, redis_client
-from ws4redis.channels import Identity, groups_keys, identity_of
+from ws4redis.channels import groups_keys, identity_of
+from ws4redis.core.identity import Identity
 from ws4redis.groups import current_identity, in_groups_of_now
 from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.redis_store import RedisStore

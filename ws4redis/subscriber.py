@@ -13,9 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis import redis_client
 from ws4redis import settings as our_settings
-from ws4redis.channels import ChannelRequest, Identity, facility_of, groups_channel, groups_keys, identity_of
+from ws4redis.channels import ChannelRequest, facility_of, groups_channel, groups_keys, identity_once
 from ws4redis.core.channel_set import ChannelSet, Subscribing, check_number
 from ws4redis.core.echo import EchoFilter, Sent
+from ws4redis.core.identity import Identity
 from ws4redis.groups import current_identity, is_of_the_epoch, with_kept_groups, with_newer_groups
 from ws4redis.historic import historic_names, imported
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
@@ -55,7 +56,7 @@ class RedisSubscriber(RedisStore):
 
     def set_pubsub_channels(self, request: HttpRequest, channels: Sequence[str]) -> None:
         """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
-        asked = ChannelRequest(identity_of(request), facility_of(request.path_info), tuple(channels))
+        asked = ChannelRequest(identity_once(request), facility_of(request.path_info), tuple(channels))
         if asked.depends_on_groups and self._pubsub is not None:
             # the loop will not ask on its behalf
             asked = asked._replace(identity=current_identity(request, self._connection))
@@ -240,7 +241,7 @@ class RedisSubscriber(RedisStore):
 
     def _follow_groups(self, request: HttpRequest, flags: Sequence[str]) -> None:
         """Where the channels of the groups are those that ``RedisSubscriber`` would have found."""
-        asked = ChannelRequest(identity_of(request), facility_of(request.path_info), tuple(flags))
+        asked = ChannelRequest(identity_once(request), facility_of(request.path_info), tuple(flags))
         subscribed = {name.encode() for name in asked.channels("subscribe")}
         published = set(asked.channels("publish"))
         if asked.depends_on_groups and subscribed <= {*self._subscription.channels} and published <= self._publishers:

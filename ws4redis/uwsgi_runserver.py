@@ -54,8 +54,9 @@ from ws4redis.exceptions import UpgradeRefused  # noqa: E402
 from ws4redis.gevent_runtime import GeventRuntime  # noqa: E402
 from ws4redis.historic import historic_names, imported  # noqa: E402
 from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
+from ws4redis.upgrade.responses import Environ, StartResponse  # noqa: E402
 from ws4redis.websocket import Connected, WebSocket, prepare  # noqa: E402
-from ws4redis.wsgi_server import Environ, StartResponse, WebsocketWSGIServer  # noqa: E402
+from ws4redis.wsgi_server import WebsocketWSGIServer  # noqa: E402
 
 if TYPE_CHECKING:
     from ws4redis.settings import Options

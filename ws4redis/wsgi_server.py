@@ -2,53 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, partial
-from io import BytesIO
-from typing import Any
+from collections.abc import Iterable
+from functools import cached_property
 
 import django
 from django.apps import apps
-from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.handlers.wsgi import WSGIRequest
-from django.db import close_old_connections
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 from redis import Redis
 
 from ws4redis import channels, checks, redis_client, settings
-from ws4redis.auth.bounds import seat_limits
+from ws4redis.auth.authenticators import Authenticator, Session, SiteHook
 from ws4redis.auth.identity import identify
-from ws4redis.auth.origin import check_origin
 from ws4redis.auth.permissions import allowed_channels, hook
 from ws4redis.core.channel_set import check_number
 from ws4redis.endpoints.channels import ChannelEndpoint
 from ws4redis.endpoints.own_source import OwnSourceEndpoint
-from ws4redis.exceptions import (
-    FrameTooLargeException,
-    HandshakeError,
-    InvalidHandshake,
-    RedisIsAway,
-    UpgradeRefused,
-    UpgradeRequiredError,
-    WebSocketError,
-)
-from ws4redis.historic import advice, historic_names, imported
-from ws4redis.log import log_channels, printable
+from ws4redis.exceptions import FrameTooLargeException, HandshakeError, UpgradeRequiredError, WebSocketError
+from ws4redis.historic import historic_names, imported
 from ws4redis.lookups import Lookups
 from ws4redis.loop.connection import Connection
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.process import LoopProcess, loop_process
 from ws4redis.loop.runtime import Runtime
 from ws4redis.loop.tally import tally
-from ws4redis.protocol.deflate import Agreement, Options, agree
-from ws4redis.protocol.handshake import HEADERS, Handshake, read_handshake, select_subprotocol
+from ws4redis.protocol.handshake import Handshake
 from ws4redis.redis_store import RedisMessage, RedisStore
-from ws4redis.refusals import Opening, refusal_for
 from ws4redis.subscriber import RedisSubscriber, completed, decides_nothing
+from ws4redis.upgrade import steps
+from ws4redis.upgrade.health import Health
+from ws4redis.upgrade.log import log_channels, log_rejection
+from ws4redis.upgrade.responses import Environ, Response, StartResponse, error_response
+from ws4redis.upgrade.steps import Maker, Route
 from ws4redis.websocket import WebSocket
 
 __all__ = [
@@ -68,6 +55,7 @@ __getattr__ = historic_names(
         PermissionDenied="django.core.exceptions.PermissionDenied",
         SimpleLazyObject="django.utils.functional.SimpleLazyObject",
         StrictRedis="redis.Redis",
+        WSGIRequest="django.core.handlers.wsgi.WSGIRequest",
         force_str="django.utils.encoding.force_str",
         get_user="django.contrib.auth.get_user",
         http="django.http",
@@ -79,24 +67,18 @@ __getattr__ = historic_names(
     ),
 )
 
-#: and the names that WSGI gives them
-_HANDSHAKE_HEADERS = {name: f"HTTP_{name.replace('-', '_').upper()}" for name in HEADERS}
-
-Environ = dict[str, Any]
-StartResponse = Callable[..., Any]
-
 
 class WebsocketWSGIServer:
     """A WSGI application whose every request asks for a websocket. A door overrides ``upgrade_websocket``.
 
     Args:
-        redis_connection: the ``redis.Redis`` to use in place of that of ``WS4REDIS_CONNECTION``: browsers' messages are
+        redis_connection: the ``redis.Redis`` to use in place of that of ``WS4REDIS_CONNECTION``: clients' messages are
             published with it, and the process listens where its connections lead to.
     """
 
     runtime: Runtime
 
-    #: of the answer that the WSGI server is told, and the browser does not get
+    #: of the answer that the WSGI server is told, and the client does not get
     empty_body: Iterable[bytes] = ()
 
     def __init__(self, redis_connection: Redis | None = None) -> None:
@@ -113,6 +95,12 @@ class WebsocketWSGIServer:
             )
         self.Subscriber = _subscriber_class()
         self.possible_channels = [*self.Subscriber.subscription_channels, *self.Subscriber.publish_channels]
+        #: the channels serve whatever nothing else knows
+        self.routes: list[Route] = [Health(lambda: self.process, self.options.health_path), self._channels]
+        self.authenticators: list[Authenticator] = [
+            SiteHook(lambda: settings.WS4REDIS_PROCESS_REQUEST),
+            Session(lambda request: self.process_request(request)),
+        ]
 
     @property
     def process(self) -> LoopProcess:
@@ -130,41 +118,17 @@ class WebsocketWSGIServer:
         return self._client()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        upgrade = steps.Upgrade(self, environ)
         try:
-            request = self._request(environ)
-            # one that was written for django-websocket-redis returns nothing
-            handshake = self.assure_protocol_requirements(environ) or _handshake(environ)
-            _check_url(environ, request.path_info)
-            subprotocol = select_subprotocol(handshake.subprotocols, hook(self.options.subprotocol))
-            is_stock = self._is_stock()
-            check_origin(request, not is_stock, self.options.allowed_origins)
-            self.process.check_redis()
-            compression = _compression(handshake, self.options.deflate)
-            endpoint = self._admit_in_thread(request, is_stock)
-        except InvalidHandshake as error:
-            if _asks_for_health(environ, self.options.health_path):
-                return self._tell_health(environ, start_response)
-            return self._refuse(error, environ, start_response)
-        except Exception as error:
-            return self._refuse(error, environ, start_response)
-        try:
-            seats = self.process.take_seats(seat_limits(request, self.options))
-        except Exception as error:
-            _release(partial(endpoint.on_close, 1006, ""))
-            return self._refuse(error, environ, start_response)
-        try:
+            answer = steps.admit(upgrade)
+            if answer is not None:
+                return answer.start(environ, start_response, self.may_send)
             websocket = self._upgrade(environ, start_response)
         except Exception as error:
-            self.process.give_back(seats)
-            _release(partial(endpoint.on_close, 1006, ""))
-            return self._refuse(error, environ, start_response)
-        logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
-        extensions = None
-        if compression is not None:
-            websocket.compress(*compression, self.process.compression)
-            extensions = compression[0].response
-        opening = Opening(handshake.key, subprotocol, extensions)
-        self.park(Connection(self.process, websocket, endpoint, opening, seats))
+            steps.abandon(upgrade)
+            return self._reject(error).start(environ, start_response, self.may_send)
+        logger.debug("websocket %x opens on %r", id(websocket), upgrade.request.path_info)
+        self.park(steps.connection(upgrade, websocket))
         return self.empty_body
 
     def park(self, connection: Connection) -> None:
@@ -172,18 +136,18 @@ class WebsocketWSGIServer:
         self.process.use_heartbeat(settings.WS4REDIS_HEARTBEAT)
         connection.open()
 
-    # steps, to be overridden
+    # hooks, to be overridden
 
     def assure_protocol_requirements(self, environ: Environ) -> Handshake | None:
         """Check the request line and headers (RFC 6455, section 4.2.1)."""
-        return _handshake(environ)
+        return steps.handshake_of(environ)
 
     def process_request(self, request: HttpRequest) -> None:
         """Set ``request.session`` and ``request.user``."""
         identify(request)
 
     def process_subscriptions(self, request: HttpRequest) -> tuple[list[str], bool]:
-        """Returns the URL's flags that the subscriber knows, and whether the browser wants its own messages."""
+        """Returns the URL's flags that the subscriber knows, and whether the client wants its own messages."""
         flags = channels.flags_of(request)
         # kept are our own strings, not the URL's, of which each websocket has others
         known = {flag: flag for flag in self.possible_channels}
@@ -208,36 +172,17 @@ class WebsocketWSGIServer:
             raise TypeError(f"upgrade_websocket() must return what its super() returned, not {websocket!r}")
         return websocket
 
-    @staticmethod
-    def _request(environ: Environ) -> WSGIRequest:
-        # the WSGI server may use its dictionary again, for another visitor
-        return WSGIRequest({**environ, "wsgi.input": BytesIO()})
+    def _channels(self, request: HttpRequest) -> Maker:
+        """The last route."""
+        return Maker(self._make_endpoint, self._site_decides())
 
-    def _admit_in_thread(self, request: HttpRequest, is_stock: bool) -> Endpoint:
-        if is_stock and django_settings.SESSION_COOKIE_NAME not in request.COOKIES:
-            # nobody else will look at this request: not even an empty session is made
-            return self._make_endpoint(request)
-        return self.runtime.run_in_thread(self._admit_with_database, request)
-
-    def _is_stock(self) -> bool:
-        """Whether no code of the site decides who may do what, wherever it was put."""
-        return (
+    def _site_decides(self) -> bool:
+        """Whether any code of the site says who may do what, wherever it was put."""
+        return not (
             decides_nothing(self.Subscriber)
             and getattr(self.process_request, "__func__", None) is _PROCESS_REQUEST
             and getattr(self.process_subscriptions, "__func__", None) is _PROCESS_SUBSCRIPTIONS
         )
-
-    def _admit_with_database(self, request: HttpRequest) -> Endpoint:
-        close_old_connections()
-        try:
-            return self._admit(request)
-        finally:
-            close_old_connections()
-
-    def _admit(self, request: HttpRequest) -> Endpoint:
-        """Who is it, and what may he do here. What is returned keeps nothing of the request."""
-        (hook(settings.WS4REDIS_PROCESS_REQUEST) or self.process_request)(request)
-        return self._make_endpoint(request)
 
     def _make_endpoint(self, request: HttpRequest) -> Endpoint:
         flags, echo = self.process_subscriptions(request)
@@ -254,35 +199,16 @@ class WebsocketWSGIServer:
                 else ChannelEndpoint(subscriber, echo, self._lookups)
             )
         except BaseException:
-            _release(subscriber.release)
+            steps.release_quietly(subscriber.release)
             raise
         log_channels(request, subscriber)
         return endpoint
 
-    def _tell_health(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        healthy, figures = self.process.health()
-        body = f"{json.dumps(figures, indent=1)}\n".encode()
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "no-store"),
-        ]
-        start_response("200 OK" if healthy else "503 Service Unavailable", headers)
-        return _unless_head(environ, body)
-
-    def _refuse(self, error: Exception, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        refusal = refusal_for(error)
-        tally[f"refused with {refusal.status}"] += 1
-        if refusal.status == 500:
-            logger.error("websocket refused with 500%s", advice(error), exc_info=error)
-        elif isinstance(error, RedisIsAway):
-            # the log has that Redis is away, and need not have it once more for each who tries again
-            logger.info("websocket refused with 503: %s", error)
-        elif refusal.status not in (400, 426):
-            logger.warning("websocket refused with %s: %s", refusal.status, printable(str(error)))
-        headers = [header for header in refusal.all_headers if self.may_send(header[0])]
-        start_response(refusal.status_line, headers)
-        return _unless_head(environ, refusal.body)
+    def _reject(self, error: Exception) -> Response:
+        response = error_response(error)
+        tally[f"rejected with {response.status}"] += 1
+        log_rejection(error, response.status)
+        return response
 
     def may_send(self, name: str) -> bool:
         """Whether the WSGI server lets an application send this header."""
@@ -305,61 +231,3 @@ def _subscriber_class() -> type[RedisSubscriber]:
     raise ImproperlyConfigured(
         f"WS4REDIS_SUBSCRIBER: {given} must be a subclass of ws4redis.subscriber.RedisSubscriber."
     )
-
-
-def _check_url(environ: Environ, path: str) -> None:
-    """
-    Raises:
-        UpgradeRefused: 400, 404 or 414.
-    """
-    if not path.startswith("/"):
-        # a hook that looks at the path knows its facilities by another one
-        raise UpgradeRefused(400, "The path does not begin with a slash.")
-    # a character has four bytes at most
-    if 4 * len(path) > channels.MAX_FACILITY_SIZE < len(channels.facility_of(path).encode()):
-        raise UpgradeRefused(
-            404, f"There is no websocket here: the facility is longer than {channels.MAX_FACILITY_SIZE} bytes."
-        )
-    # uWSGI goes on without what is too long for its buffer-size
-    if "QUERY_STRING" not in environ and environ.get("REQUEST_URI", "").partition("?")[2]:
-        raise UpgradeRefused(414, "The query does not fit into uWSGI's buffer-size.")
-
-
-def _unless_head(environ: Environ, body: bytes) -> Iterable[bytes]:
-    """The body of an answer, of which HEAD gets the headers only; uWSGI would send it."""
-    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
-
-
-def _asks_for_health(environ: Environ, path: str | None) -> bool:
-    return (
-        path is not None
-        and environ["REQUEST_METHOD"] in ("GET", "HEAD")
-        and "HTTP_UPGRADE" not in environ
-        and channels.facility_of(environ["PATH_INFO"]) == path
-    )
-
-
-def _handshake(environ: Environ) -> Handshake:
-    return read_handshake(environ["REQUEST_METHOD"], environ["SERVER_PROTOCOL"], _headers(environ))
-
-
-def _compression(handshake: Handshake, wanted: bool | Mapping[str, Any]) -> tuple[Agreement, Options] | None:
-    """What is agreed on, where the browser offers compression and the site wants it."""
-    if not wanted or not handshake.extensions:
-        return None
-    options = Options() if wanted is True else Options(**wanted)
-    agreement = agree(handshake.extensions, options)
-    return None if agreement is None else (agreement, options)
-
-
-def _release(release: Callable[[], Any]) -> None:
-    """A visitor who is refused shall hear why, even if this fails."""
-    try:
-        release()
-    except Exception:
-        logger.exception("a subscriber's release() failed")
-
-
-def _headers(environ: Environ) -> dict[str, str]:
-    """Those of a handshake."""
-    return {name: environ[variable] for name, variable in _HANDSHAKE_HEADERS.items() if variable in environ}

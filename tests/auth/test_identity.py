@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from tests.django_setup import database
 from ws4redis.auth.identity import identify
-from ws4redis.channels import Identity, Row, identity_of
+from ws4redis.channels import identity_of
+from ws4redis.core.identity import Identity, Row
 
 ENGINES = ["cache", "cached_db", "db", "file", "signed_cookies"]
 
@@ -155,7 +156,12 @@ def test_a_session_that_is_older_than_the_app_has_no_groups() -> None:
     session["_auth_user_hash"] = john.get_session_auth_hash()
     session.save()
     assert identity_of(identified(session.session_key)) == Identity(
-        "john", (), session.session_key, groups_at="", row=Row(get_user_model(), john.pk)
+        "john",
+        (),
+        session.session_key,
+        row=Row(get_user_model(), john.pk),
+        user_pk=str(john.pk),
+        session_hash=john.get_session_auth_hash(),
     )
 
 

@@ -21,8 +21,10 @@ from tests import contract
 from tests.docs.pages import DOCS, EXAMPLES, README, SAMPLES, blocks, first_words, runs, table
 from tests.servers import ROOT
 from tests.test_historic import NAMES
-from ws4redis import channels, exceptions, protocol, refusals, settings, uwsgi_options
+from ws4redis import channels, exceptions, protocol, settings, uwsgi_options
+from ws4redis.core.closes import TABLE
 from ws4redis.subscriber import RedisSubscriber
+from ws4redis.upgrade import responses
 
 # -- the reference --
 
@@ -72,7 +74,13 @@ def test_javascript() -> None:
 @pytest.mark.contract("asks deployment: #238, #239: a close code where a status should be")
 def test_statuses() -> None:
     codes = [int(row[0]) for row in table("reference/status-codes.md") if row[0].isdecimal()]
-    assert [code for code in codes if code < 1000] == sorted(refusals._REASONS)
+    assert [code for code in codes if code < 1000] == sorted(code for code in responses._PHRASES if code >= 400)
+
+
+def test_close_codes() -> None:
+    """Where they differ, the failure shows the lines to paste."""
+    expected = "\n".join(f"| {row.code:d} | {row.reason} | {row.meaning} | {row.client} |" for row in TABLE.values())
+    assert expected in (DOCS / "reference/status-codes.md").read_text("utf-8"), f"the page must say:\n{expected}"
 
 
 def test_all_public_names_are_documented() -> None:

@@ -16,8 +16,8 @@ from django.test import override_settings
 
 from tests.fuzz import is_plain
 from ws4redis.exceptions import UpgradeRefused
-from ws4redis.loop.seats import Seats
-from ws4redis.refusals import refusal_for
+from ws4redis.loop.limits import ConnectionLimits
+from ws4redis.upgrade.responses import Response, error_response
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
 #: the only headers of an answer
@@ -41,12 +41,12 @@ HANDSHAKE = {
 }
 
 
-class SeatsOnly:
+class LimitsOnly:
     """What a request asks of the loop."""
 
     def __init__(self) -> None:
-        seats = Seats()
-        self.take_seats, self.give_back = seats.take, seats.give_back
+        limits = ConnectionLimits()
+        self.acquire, self.release = limits.acquire, limits.release
 
     def check_redis(self) -> None:
         """It is there."""
@@ -57,21 +57,21 @@ class Doorless(WebsocketWSGIServer):
 
     runtime: Any = SimpleNamespace(run_in_thread=lambda function, *args: function(*args))
     #: of the loop there is no more
-    process: Any = SeatsOnly()
+    process: Any = LimitsOnly()
     #: the one under way, once it may come in
     request: HttpRequest | None = None
 
-    def _make_view(self, request: HttpRequest) -> Any:
+    def _make_endpoint(self, request: HttpRequest) -> Any:
         self.request = request
-        return super()._make_view(request)
+        return super()._make_endpoint(request)
 
     def upgrade_websocket(self, environ: Any, start_response: Any) -> Any:
         raise UpgradeRefused(503, "so far so good")
 
-    def _refuse(self, error: Exception, environ: Any, start_response: Any) -> Any:
-        if refusal_for(error).status == 500:
+    def _reject(self, error: Exception) -> Response:
+        if error_response(error).status == 500:
             raise error
-        return super()._refuse(error, environ, start_response)
+        return super()._reject(error)
 
 
 server = cache(Doorless)

@@ -16,7 +16,6 @@ from tests.fuzz import SEPARATOR
 from tests.fuzz.application import HANDSHAKE, answer
 from ws4redis.channels import (
     AUDIENCES,
-    Identity,
     Standing,
     addressed_channels,
     broadcast_channel,
@@ -24,6 +23,7 @@ from ws4redis.channels import (
     flags_of,
     own_channels,
 )
+from ws4redis.core.identity import Identity
 
 SETTINGS: dict[str, Any] = {}
 

@@ -15,11 +15,12 @@ from ws4redis.core.publication import Publication
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.absences import Absences
 from ws4redis.loop.connection import MAX_DELAY, Allowance, Connection, Heartbeat
+from ws4redis.loop.directory import Directory
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.hub import Hub
+from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.pubsub import PendingReply
 from ws4redis.loop.roster import Roster
-from ws4redis.loop.seats import Seats
 from ws4redis.websocket import WebSocket
 
 
@@ -87,8 +88,8 @@ class Process:
         self.lock = nullcontext()
         self.patience, self.ticks, self.new_backlog = 5, 0, None
         self.redis_is_away = False
-        self.allowance, self.seats = Allowance.per_second(None, None), Seats()
-        self.connections = Roster(MAX_DELAY)
+        self.allowance, self.limits = Allowance.per_second(None, None), ConnectionLimits()
+        self.connections, self.directory = Roster(MAX_DELAY), Directory[Any]()
         self.runtime = self.pubsub = self
         self.hub = Hub(self)  # type: ignore[arg-type]
         self.absences = Absences(self.hub)

@@ -19,7 +19,7 @@ WS4REDIS_ALLOWED_CHANNELS = "tests.recipes.settings.remember"
 
 
 def remember(request: HttpRequest, channels: list[str]) -> list[str]:
-    from ws4redis.auth.bounds import client_address
+    from ws4redis.auth.client_address import client_address
     from ws4redis.channels import facility_of
 
     seen: dict[str, Any] = {

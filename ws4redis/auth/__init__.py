@@ -1,1 +1,1 @@
-"""Who is it (``identity``), from which page (``origin``), and what may he do (``permissions``)."""
+"""Who is it (``authenticators``), from which page (``origin``), what may they do (``permissions``), and how often."""

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 def identify(request: HttpRequest) -> None:
     """Set ``request.session`` and ``request.user``, both loaded.
 
-    A visitor without a session, or with one that the store does not know, gets an empty session without a key and
+    A client without a session, or with one that the store does not know, gets an empty session without a key and
     Django's AnonymousUser.
     """
     key = request.COOKIES.get(django_settings.SESSION_COOKIE_NAME)

@@ -34,7 +34,7 @@ _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 _AUTHORITY = (
     "HTTP_COOKIE",
     "HTTP_AUTHORIZATION",
-    # a web server or a proxy that has logged the visitor in
+    # a web server or a proxy that has logged the user in
     "REMOTE_USER",
     "HTTP_REMOTE_USER",
     "HTTP_X_REMOTE_USER",
@@ -70,7 +70,7 @@ class Place(NamedTuple):
 
 
 def check_origin(request: HttpRequest, hooked: bool, allowed: Collection[str]) -> None:
-    """Refuse a page of another site whose request carries any authority.
+    """Reject a page of another site whose request carries any authority.
 
     Args:
         hooked: the site's own code decides who may do what, by whatever it finds in the request.
@@ -95,7 +95,7 @@ def check_origin(request: HttpRequest, hooked: bool, allowed: Collection[str]) -
 
 
 def carries_authority(request: HttpRequest) -> bool:
-    """Whether anything that a browser adds by itself tells who the visitor is."""
+    """Whether anything that a browser adds by itself tells who the user is."""
     meta = request.META
     if any(map(meta.get, _AUTHORITY)):
         return True

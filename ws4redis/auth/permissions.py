@@ -1,4 +1,4 @@
-"""The site's own word on who may come in and on what. Both hooks fail closed: one that breaks refuses."""
+"""The site's own hooks: who may connect, and to which channels. They fail closed: one that breaks rejects."""
 
 from __future__ import annotations
 

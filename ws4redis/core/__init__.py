@@ -1,1 +1,1 @@
-"""The nouns: no input, no output, no clock."""
+"""The nouns that all floors share; no I/O, and nothing of Django's requests or apps."""

@@ -12,16 +12,18 @@ from typing import Any, NamedTuple, Protocol
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ws4redis.core.closes import RATE_LIMIT, REDIS_AWAY, SERVER_ERROR
+from ws4redis.core.closes import RATE_LIMIT, REDIS_UNAVAILABLE, SERVER_ERROR
 from ws4redis.core.echo import EchoFilter
+from ws4redis.core.identity import ANONYMOUS, Identity
 from ws4redis.core.publication import Batch, Publication
 from ws4redis.exceptions import RedisUnavailable, WebSocketError
 from ws4redis.loop.control import ControlSubscription
+from ws4redis.loop.directory import Directory
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.inbox import inbox_for
+from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.liveness import CLOSING_AT_MOST, MAX_DELAY, PAUSED_CHECK_AFTER, Heartbeat, check_liveness
 from ws4redis.loop.roster import Roster
-from ws4redis.loop.seats import Seats
 from ws4redis.loop.subscriptions import Loop as SharedLoop
 from ws4redis.loop.subscriptions import Subscriptions
 from ws4redis.loop.tally import tally
@@ -64,7 +66,8 @@ class Loop(SharedLoop, Protocol):
     connections: Roster
     heartbeat: Heartbeat | None
     allowance: Allowance
-    seats: Seats
+    directory: Directory[Connection]
+    limits: ConnectionLimits
     #: ticks that a client waits for Redis before it is rejected
     patience: float
 
@@ -78,17 +81,19 @@ class Connection:
 
     Args:
         opening: answers the handshake.
-        seats: are given back at the end.
+        identity: is found in the process' directory while the websocket lives.
+        limit_keys: are released at the end.
     """
 
     __slots__ = (
         "_bytes",
         "_frames",
+        "_identity",
         "_inbox",
+        "_limit_keys",
         "_loop",
         "_opening",
         "_room",
-        "_seats",
         "_window",
         "bytes_received",
         "endpoint",
@@ -99,14 +104,21 @@ class Connection:
     )
 
     def __init__(
-        self, loop: Loop, websocket: WebSocket, endpoint: Endpoint, opening: Opening, seats: tuple[str, ...] = ()
+        self,
+        loop: Loop,
+        websocket: WebSocket,
+        endpoint: Endpoint,
+        opening: Opening,
+        identity: Identity = ANONYMOUS,
+        limit_keys: tuple[str, ...] = (),
     ) -> None:
         self._loop = loop
         self.websocket = websocket
         self.endpoint = endpoint
         #: None when it was used
         self._opening: Opening | None = opening
-        self._seats = seats
+        self._identity = identity
+        self._limit_keys = limit_keys
         self.subscriptions = Subscriptions(loop, self, websocket, endpoint.catch_up)
         self.subscriptions.send_first = endpoint.send_first
         self._inbox = inbox_for(endpoint.taking)
@@ -124,6 +136,8 @@ class Connection:
         with self.lock:
             try:
                 self._check_in(1)
+                self._loop.directory.add(self, self._identity)
+                self._identity = ANONYMOUS
                 if self.endpoint.dialect is not self.websocket.encoding.dialect:
                     self.websocket.speak(self.endpoint.dialect)
                 self.websocket.start(self)
@@ -199,7 +213,7 @@ class Connection:
         self.seen = self._loop.runtime.ticks
         self.bytes_received += size
         if self._exceeds_allowance(frames, size + inflated):
-            self.close(*RATE_LIMIT)
+            self.close(*RATE_LIMIT.frame)
             return False
         heartbeat = self._loop.heartbeat
         if heartbeat is not None and messages:
@@ -226,7 +240,8 @@ class Connection:
         if not self._inbox.busy:
             self.spawn(self._on_close)
         self._loop.connections.discard(self)
-        self._loop.seats.give_back(self._seats)
+        self._loop.directory.discard(self)
+        self._loop.limits.release(self._limit_keys)
 
     # by the subscriptions
 
@@ -377,5 +392,5 @@ class Connection:
 def _close_for(error: Exception) -> tuple[int, str]:
     """How a websocket is closed after this error of its endpoint."""
     if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
-        return REDIS_AWAY
-    return SERVER_ERROR
+        return REDIS_UNAVAILABLE.frame
+    return SERVER_ERROR.frame

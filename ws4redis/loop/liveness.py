@@ -45,7 +45,7 @@ def check_liveness(connection: Connection, heartbeat: Heartbeat | None, now: int
         if websocket.peer_has_left:
             websocket.read_to_the_end()
     elif silent >= _PING_TIMEOUT:
-        connection.close(*PING_TIMEOUT)
+        connection.close(*PING_TIMEOUT.frame)
         return CLOSING_AT_MOST
     if stalled >= _STALLED_AT_MOST:
         connection.close_slow()

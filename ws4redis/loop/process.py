@@ -19,11 +19,12 @@ from ws4redis.loop.absences import Absences
 from ws4redis.loop.backlog import Backlog
 from ws4redis.loop.canary import Canary
 from ws4redis.loop.connection import MAX_DELAY, Allowance, Connection, Heartbeat
+from ws4redis.loop.directory import Directory
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
+from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.pubsub import PubSub
 from ws4redis.loop.roster import Roster
 from ws4redis.loop.runtime import Runtime
-from ws4redis.loop.seats import Seats
 from ws4redis.loop.tally import tally
 from ws4redis.protocol.deflate import Budget
 from ws4redis.protocol.frames import CloseCode
@@ -58,7 +59,8 @@ class LoopProcess:
         #: ticks that a client waits for Redis before it is rejected
         self.patience = options.timeout
         self.connections = Roster(MAX_DELAY)
-        self.seats = Seats()
+        self.directory: Directory[Connection] = Directory()
+        self.limits = ConnectionLimits()
         self.allowance = Allowance.per_second(options.max_messages_per_second, options.max_bytes_per_second)
         self.compression = Budget(_COMPRESSED_PER_TICK)
         self.new_backlog = _backlogs(options)
@@ -116,13 +118,13 @@ class LoopProcess:
         if self.redis_is_away:
             raise RedisIsAway(f"Redis has said nothing for {self.pubsub.silent} seconds")
 
-    def take_seats(self, limits: Mapping[str, int]) -> tuple[str, ...]:
+    def acquire(self, limits: Mapping[str, int]) -> tuple[str, ...]:
         with self.runtime.lock:
-            return self.seats.take(limits)
+            return self.limits.acquire(limits)
 
-    def give_back(self, seats: tuple[str, ...]) -> None:
+    def release(self, keys: tuple[str, ...]) -> None:
         with self.runtime.lock:
-            self.seats.give_back(seats)
+            self.limits.release(keys)
 
     def close(self, code: int = CloseCode.SERVICE_RESTART, reason: str = "", share: float = 1) -> None:
         """Close all websockets, or a random share of those that are open."""

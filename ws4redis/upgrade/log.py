@@ -1,4 +1,4 @@
-"""What a log is told of a visitor."""
+"""Logging of upgrades, with session keys shortened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.utils.log import RequireDebugTrue
 
-from ws4redis.channels import escaped, identity_of
+from ws4redis.channels import escaped, identity_once
+from ws4redis.exceptions import RedisIsAway
+from ws4redis.historic import advice
 
 if TYPE_CHECKING:
     from ws4redis.subscriber import RedisSubscriber
@@ -19,15 +21,26 @@ logger = logging.getLogger("django.request")
 
 
 def printable(text: str) -> str:
-    """One line of a log, whatever a visitor calls himself."""
+    """One line of a log, whatever is in a name."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+def log_rejection(error: Exception, status: int) -> None:
+    """A line where somebody has to know; the access log has them all."""
+    if status == 500:
+        logger.error("websocket rejected with 500%s", advice(error), exc_info=error)
+    elif isinstance(error, RedisIsAway):
+        # the log has that Redis is away, and need not have it once more for each who tries again
+        logger.info("websocket rejected with 503: %s", error)
+    elif status not in (400, 426):
+        logger.warning("websocket rejected with %s: %s", status, printable(str(error)))
+
+
 def log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
-    """For whoever asks why nothing arrives; a session key is as good as a password, so only its beginning is told."""
+    """Helps to find out why nothing arrives; a session key is as good as a password, so only its beginning is told."""
     if not _is_read(logger, logging.INFO):
         return
-    key = escaped(identity_of(request).session_key)
+    key = escaped(identity_once(request).session_key)
 
     def shown(names: Iterable[str]) -> list[str]:
         return sorted(name.replace(key, f"{key[:4]}...") if key else name for name in names)
@@ -43,7 +56,7 @@ def log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
 def _is_read(logger: logging.Logger, level: int) -> bool:
     """Whether there is a handler for such lines.
 
-    As Django sets its log up, a site in production has none: ``console`` is for DEBUG. A line that nobody reads would
+    As Django sets its log up, a site in production has none: ``console`` is for DEBUG. A line that goes nowhere would
     be a seventh of what a new websocket costs.
     """
     if not logger.isEnabledFor(level):
