@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -83,3 +86,11 @@ def test_callbacks_that_come_soon_let_the_sockets_have_their_turn() -> None:
         reader.close()
     here.close()
     there.close()
+
+
+@pytest.mark.parametrize("wrap", [lambda function: function, partial], ids=["function", "partial"])
+def test_whatever_can_be_called_can_be_spawned(wrap: Callable[..., Any]) -> None:
+    """The loop logs what has failed by a partial."""
+    called = threading.Event()
+    ThreadRuntime().spawn(wrap(called.set))
+    assert called.wait(20)

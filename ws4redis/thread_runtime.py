@@ -41,7 +41,9 @@ class ThreadRuntime:
         """None: a socket may be TLS, for which the kernel is not to be asked."""
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
-        threading.Thread(target=function, args=args, name=f"ws4redis {function.__qualname__}", daemon=True).start()
+        # a partial has no name
+        name = getattr(function, "__qualname__", "callback")
+        threading.Thread(target=function, args=args, name=f"ws4redis {name}", daemon=True).start()
 
     def soon(self, function: Callable[[], Any]) -> None:
         self._selecting().soon(function)
