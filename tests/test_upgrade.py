@@ -937,7 +937,7 @@ def test_a_hook_that_identifies_nobody_leaves_nobodys_channels() -> None:
     flags = [*RedisSubscriber.subscription_channels, *RedisSubscriber.publish_channels]
     steps("&".join(flags), WS4REDIS_PROCESS_REQUEST=lambda request: None, WS4REDIS_SUBSCRIBER=Recording)
     [subscriber] = Recording.made
-    assert (subscriber.channels_heard, subscriber._publishers) == ((b"broadcast:news",), {"broadcast:news"})
+    assert (subscriber._subscription.names, subscriber._publishers) == ((b"broadcast:news",), {"broadcast:news"})
 
 
 @pytest.mark.contract(

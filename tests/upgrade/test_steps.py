@@ -141,7 +141,7 @@ def test_a_maker_that_says_nothing_is_code_of_the_site(
 
     def make(request: HttpRequest) -> Any:
         seen.append(hasattr(request, "user"))
-        return View()
+        return Counting()
 
     server.routes.insert(0, lambda request: Maker(make, *said))
     with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies"):
