@@ -131,10 +131,11 @@ def story(kind: str, url: str, fault: Fault) -> None:
     import redis
     from django.test import RequestFactory
 
-    from ws4redis import redis_client, settings
+    from ws4redis import settings
+    from ws4redis.auth.groups import update_groups
+    from ws4redis.auth.lookups import Lookups
+    from ws4redis.broker import client as redis_client
     from ws4redis.endpoints.channels import ChannelEndpoint
-    from ws4redis.groups import update_groups
-    from ws4redis.lookups import Lookups
     from ws4redis.loop import process
     from ws4redis.loop.connection import Connection
     from ws4redis.protocol.deflate import Agreement, Options
@@ -148,12 +149,12 @@ def story(kind: str, url: str, fault: Fault) -> None:
         import gevent
         from gevent import monkey
 
-        from ws4redis.gevent_runtime import GeventRuntime as Runtime
+        from ws4redis.runtime.gevent_runtime import GeventRuntime as Runtime
 
         gevent.get_hub().print_exception = lambda *args, **options: None
         pair = monkey.get_original("socket", "socketpair")
     else:
-        from ws4redis.thread_runtime import ThreadRuntime as Runtime
+        from ws4redis.runtime.threads import ThreadRuntime as Runtime
 
         pair = socket.socketpair
         threading.excepthook = lambda args: None

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from ws4redis.loop.ring import Ring
+from ws4redis.runtime.io_uring import Ring
 
 
 def allows_io_uring() -> bool:

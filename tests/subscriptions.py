@@ -6,8 +6,8 @@ from typing import Any
 
 import redis
 
-from ws4redis.loop.subscription import Subscription
-from ws4redis.thread_runtime import ThreadRuntime
+from ws4redis.broker.connection import Subscription
+from ws4redis.runtime.threads import ThreadRuntime
 
 
 class Heard:

@@ -12,7 +12,7 @@ from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from tests.django_setup import database
-from ws4redis.channels import (
+from ws4redis.core.channels import (
     SELF,
     addressed_channels,
     audience_channel,

@@ -144,7 +144,8 @@ WRONG: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize(("connection", "said"), WRONG.values(), ids=WRONG)
 def test_wrong_functions(connection: Any, said: str) -> None:
-    from ws4redis import redis_client, settings
+    from ws4redis import settings
+    from ws4redis.broker import client as redis_client
 
     settings.WS4REDIS_CONNECTION = connection
     try:

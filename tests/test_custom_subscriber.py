@@ -27,10 +27,10 @@ from tests.browsers import counts, log_in
 from tests.loop.test_subscriptions import Situation
 from tests.servers import UWSGI, RunServer, Site, Valkey, wait_for
 from tests.site import copied
-from ws4redis import redis_client
+from ws4redis.auth.groups import update_groups
+from ws4redis.broker import client as redis_client
 from ws4redis.core.echo import EchoFilter
 from ws4redis.exceptions import UpgradeRefused
-from ws4redis.groups import update_groups
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.wsgi_server import WebsocketWSGIServer
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ROOT
-from ws4redis.departure import Acceptors
+from ws4redis.uwsgi.drain import Acceptors
 
 ANOTHER_WORKER = """
 import sys
-from ws4redis.departure import Acceptors
+from ws4redis.uwsgi.drain import Acceptors
 acceptors = Acceptors(int(sys.argv[1]), 2)
 for line in map(str.strip, sys.stdin):
     if line == "leave":

@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 import pytest
 
-from ws4redis.gevent_runtime import GeventRuntime, ThreadPool
+from ws4redis.runtime.gevent_runtime import GeventRuntime, ThreadPool
 
 #: for threads that wait for each other
 PATIENCE = 30

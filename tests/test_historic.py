@@ -16,7 +16,8 @@ from django.http import BadHeaderError
 
 import tests.django_setup  # noqa: F401
 from tests.servers import ROOT, Valkey
-from ws4redis import exceptions, redis_client
+from ws4redis import exceptions
+from ws4redis.broker import client as redis_client
 
 #: module -> names that mean here what they meant there
 NAMES: dict[str, str] = {

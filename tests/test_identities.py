@@ -24,8 +24,8 @@ from websocket import WebSocket, WebSocketBadStatusException, WebSocketTimeoutEx
 from tests.browsers import counts, get, log_in, plain_socket
 from tests.servers import ROOT, Site, Valkey, wait_for
 from ws4redis import settings
+from ws4redis.auth.groups import update_groups
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.groups import update_groups
 from ws4redis.publisher import RedisPublisher
 
 #: to hear what one must not

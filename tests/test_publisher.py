@@ -23,13 +23,14 @@ from django.test import RequestFactory, override_settings
 import tests.django_setup  # noqa: F401
 from tests.servers import ROOT, Valkey, free_port, wait_for
 from tests.subscriptions import Heard
-from ws4redis import redis_client, settings
+from ws4redis import settings
+from ws4redis.auth.groups import update_groups
+from ws4redis.broker import client as redis_client
+from ws4redis.broker.connection import Push, Subscription
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.groups import update_groups
-from ws4redis.loop.subscription import Push, Subscription
 from ws4redis.publisher import RedisPublisher
 from ws4redis.redis_store import SELF, RedisMessage
-from ws4redis.thread_runtime import ThreadRuntime
+from ws4redis.runtime.threads import ThreadRuntime
 
 
 @pytest.fixture

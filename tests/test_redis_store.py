@@ -9,7 +9,7 @@ from hiredis import PushNotification, Reader
 
 import tests.django_setup  # noqa: F401
 from tests.servers import Valkey
-from ws4redis import redis_client
+from ws4redis.broker import client as redis_client
 from ws4redis.redis_store import SELF, RedisMessage, RedisStore
 
 

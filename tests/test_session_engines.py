@@ -23,7 +23,7 @@ import websocket
 from tests.browsers import counts
 from tests.postgresql import PostgreSQL
 from tests.servers import DOORS, ROOT, UWSGI, Site, Valkey, wait_for
-from ws4redis.channels import escaped
+from ws4redis.core.channels import escaped
 
 ALL = "subscribe-session&subscribe-user&subscribe-group&subscribe-broadcast"
 

@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 import tests.django_setup  # noqa: F401
 from tests.servers import Valkey
-from ws4redis import redis_client
+from ws4redis.broker import client as redis_client
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.publication import Publication
 from ws4redis.exceptions import RedisUnavailable

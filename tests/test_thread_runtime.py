@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ws4redis.thread_runtime import ThreadRuntime
+from ws4redis.runtime.threads import ThreadRuntime
 
 
 def test_a_callback_that_fails_disturbs_nobody_else(caplog: pytest.LogCaptureFixture) -> None:

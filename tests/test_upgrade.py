@@ -25,7 +25,7 @@ import tests.django_setup  # noqa: F401
 from tests.browsers import counts, get, log_in, plain_socket
 from tests.servers import UWSGI, RunServer, Site, Valkey, wait_for
 from ws4redis import settings as ws4redis_settings
-from ws4redis.auth.identity import identify
+from ws4redis.auth.session import identify
 from ws4redis.exceptions import RedisUnavailable, UpgradeRefused
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.wsgi_server import WebsocketWSGIServer

@@ -11,7 +11,7 @@ from websocket import WebSocketBadStatusException
 
 from tests.browsers import log_in
 from tests.servers import ROOT, UWSGI, Valkey, wait_for
-from ws4redis.uwsgi_options import judge
+from ws4redis.uwsgi.options import judge
 
 GOOD: dict[str, Any] = {
     "gevent": b"100",

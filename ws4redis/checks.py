@@ -11,8 +11,9 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from ws4redis import channels, settings
-from ws4redis.hook_source import asks_for_none, may_return_none
+from ws4redis import settings
+from ws4redis.auth.hook_source import asks_for_none, may_return_none
+from ws4redis.core import channels
 
 _DOTTED_PATHS = (
     "WS4REDIS_CONNECTION",
@@ -62,7 +63,7 @@ def check_slashes() -> list[CheckMessage]:
 
 
 def check_connection() -> list[CheckMessage]:
-    from ws4redis.redis_client import GONE  # late, for beside the predecessor it cannot be imported
+    from ws4redis.broker.client import GONE  # late, for beside the predecessor it cannot be imported
 
     given = settings.WS4REDIS_CONNECTION
     return [

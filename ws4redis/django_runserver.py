@@ -21,10 +21,10 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections
 
 from ws4redis import settings
+from ws4redis.core.deprecated import Historic, historic_names, imported
 from ws4redis.exceptions import UpgradeRefused
-from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.loop.connection import Connection
-from ws4redis.thread_runtime import ThreadRuntime
+from ws4redis.runtime.threads import ThreadRuntime
 from ws4redis.upgrade.responses import Environ, StartResponse
 from ws4redis.websocket import Owner, WebSocket, prepare
 from ws4redis.wsgi_server import WebsocketWSGIServer

@@ -9,9 +9,9 @@ from django.contrib.auth.signals import user_logged_in
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from ws4redis import redis_client
-from ws4redis.channels import GROUPS_SESSION_KEY, GROUPS_STAMP_SESSION_KEY
-from ws4redis.groups import current_stamp, names_of_groups
+from ws4redis.auth.groups import current_stamp, names_of_groups
+from ws4redis.broker import client as redis_client
+from ws4redis.core.channels import GROUPS_SESSION_KEY, GROUPS_STAMP_SESSION_KEY
 
 logger = logging.getLogger("ws4redis")
 

@@ -7,21 +7,22 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ws4redis import channels, redis_client
-from ws4redis.channels import groups_keys, identity_of
+from ws4redis.auth.groups import current_identity, in_groups_of_now
+from ws4redis.broker import client as redis_client
+from ws4redis.core import channels
+from ws4redis.core.channels import groups_keys, identity_of
+from ws4redis.core.deprecated import Historic, historic_names, imported
 from ws4redis.core.identity import Identity
-from ws4redis.groups import current_identity, in_groups_of_now
-from ws4redis.historic import Historic, historic_names, imported
 from ws4redis.redis_store import RedisStore
 
 __getattr__ = historic_names(
     __name__,
     {
         "redis_connection_pool": Historic(
-            "ws4redis.redis_client.client().connection_pool", lambda: redis_client.client().connection_pool
+            "ws4redis.broker.client.client().connection_pool", lambda: redis_client.client().connection_pool
         ),
         "conn_args": Historic(
-            "ws4redis.redis_client.connection_options()", lambda: redis_client.connection_options()[1]
+            "ws4redis.broker.client.connection_options()", lambda: redis_client.connection_options()[1]
         ),
         **imported(
             ConnectionPool="redis.ConnectionPool",

@@ -8,11 +8,13 @@ from typing import Any
 from django.http import HttpRequest
 from redis import Redis
 
-from ws4redis import channels, redis_client, settings
-from ws4redis.channels import SELF, identity_of
-from ws4redis.groups import current_identity
-from ws4redis.historic import Historic, historic_names, imported
-from ws4redis.keeping import keep_and_publish
+from ws4redis import settings
+from ws4redis.auth.groups import current_identity
+from ws4redis.broker import client as redis_client
+from ws4redis.broker.scripts import keep_and_publish
+from ws4redis.core import channels
+from ws4redis.core.channels import SELF, identity_of
+from ws4redis.core.deprecated import Historic, historic_names, imported
 
 __all__ = ["SELF", "RedisMessage", "RedisStore"]
 

@@ -1,6 +1,6 @@
 """A name of django-websocket-redis."""
 
-from ws4redis.historic import Historic, historic_names, imported
+from ws4redis.core.deprecated import Historic, historic_names, imported
 
 __getattr__ = historic_names(
     __name__,

@@ -21,7 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from gevent import monkey
 
-from ws4redis.borrowed import must_have
+from ws4redis.runtime.borrowed import must_have
 
 PATCHED_LATE = "gevent" in uwsgi.opt and not monkey.is_module_patched("socket")
 if PATCHED_LATE:
@@ -48,13 +48,13 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 import gevent  # noqa: E402
 from redis import Redis  # noqa: E402
 
-from ws4redis import uwsgi_options  # noqa: E402
-from ws4redis.departure import Acceptors, Departure  # noqa: E402
+from ws4redis.core.deprecated import historic_names, imported  # noqa: E402
 from ws4redis.exceptions import UpgradeRefused  # noqa: E402
-from ws4redis.gevent_runtime import GeventRuntime  # noqa: E402
-from ws4redis.historic import historic_names, imported  # noqa: E402
 from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
+from ws4redis.runtime.gevent_runtime import GeventRuntime  # noqa: E402
 from ws4redis.upgrade.responses import Environ, StartResponse  # noqa: E402
+from ws4redis.uwsgi import options as uwsgi_options  # noqa: E402
+from ws4redis.uwsgi.drain import Acceptors, Departure  # noqa: E402
 from ws4redis.websocket import Connected, WebSocket, prepare  # noqa: E402
 from ws4redis.wsgi_server import WebsocketWSGIServer  # noqa: E402
 

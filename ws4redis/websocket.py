@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ws4redis.core.deprecated import Historic, historic_names, imported
 from ws4redis.core.encoding import RAW, Dialect, encoding_of, opcode_of
 from ws4redis.exceptions import WebSocketError
-from ws4redis.historic import Historic, historic_names, imported
-from ws4redis.loop.outbox import Outbox, OutboxFull
 from ws4redis.protocol.deflate import Agreement, Budget, Deflater, Inflater, Options
 from ws4redis.protocol.frames import CloseCode, Opcode
 from ws4redis.protocol.server import ServerProtocol, State
+from ws4redis.runtime.outbox import Outbox, OutboxFull
 
 if TYPE_CHECKING:
-    from ws4redis.loop.ring import Ring
-    from ws4redis.loop.runtime import Runtime, Watcher
+    from ws4redis.runtime.io_uring import Ring
+    from ws4redis.runtime.port import Runtime, Watcher
 
 logger = logging.getLogger("django.request")
 

@@ -13,23 +13,25 @@ from django.http import HttpRequest
 from django.utils.module_loading import import_string
 from redis import Redis
 
-from ws4redis import channels, checks, redis_client, settings
+from ws4redis import checks, settings
 from ws4redis.auth.authenticators import Authenticator, Session, SiteHook
-from ws4redis.auth.identity import identify
+from ws4redis.auth.lookups import Lookups
 from ws4redis.auth.permissions import allowed_channels, hook
+from ws4redis.auth.session import identify
+from ws4redis.broker import client as redis_client
+from ws4redis.core import channels
 from ws4redis.core.channel_set import check_number
+from ws4redis.core.deprecated import historic_names, imported
+from ws4redis.core.metrics import tally
 from ws4redis.endpoints.channels import ChannelEndpoint
 from ws4redis.endpoints.own_source import OwnSourceEndpoint
 from ws4redis.exceptions import FrameTooLargeException, HandshakeError, UpgradeRequiredError, WebSocketError
-from ws4redis.historic import historic_names, imported
-from ws4redis.lookups import Lookups
 from ws4redis.loop.connection import Connection
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.process import LoopProcess, loop_process
-from ws4redis.loop.runtime import Runtime
-from ws4redis.loop.tally import tally
 from ws4redis.protocol.handshake import Handshake
 from ws4redis.redis_store import RedisMessage, RedisStore
+from ws4redis.runtime.port import Runtime
 from ws4redis.subscriber import RedisSubscriber, completed, decides_nothing
 from ws4redis.upgrade import steps
 from ws4redis.upgrade.health import Health

@@ -11,8 +11,8 @@ from soak.ledger import Channel, Ledger, Membership
 from soak.schedule import Burst
 from soak.site.visitors import User
 from soak.visitors import channel_name
+from ws4redis.auth.groups import update_groups
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.groups import update_groups
 from ws4redis.publisher import RedisPublisher
 
 #: who comes back faster has not been away

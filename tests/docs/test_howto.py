@@ -27,7 +27,8 @@ from django.test import override_settings
 from tests.browsers import log_in
 from tests.docs.pages import HOWTO, runs
 from tests.servers import ROOT, UWSGI, Sentinel, Valkey, free_port, wait_for
-from ws4redis import channels, settings
+from ws4redis import settings
+from ws4redis.core import channels
 from ws4redis.publisher import RedisPublisher
 
 # -- how to publish --

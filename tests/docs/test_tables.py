@@ -21,10 +21,12 @@ from tests import contract
 from tests.docs.pages import DOCS, EXAMPLES, README, SAMPLES, blocks, first_words, runs, table
 from tests.servers import ROOT
 from tests.test_historic import NAMES
-from ws4redis import channels, exceptions, protocol, settings, uwsgi_options
+from ws4redis import exceptions, protocol, settings
+from ws4redis.core import channels
 from ws4redis.core.closes import TABLE
 from ws4redis.subscriber import RedisSubscriber
 from ws4redis.upgrade import responses
+from ws4redis.uwsgi import options as uwsgi_options
 
 # -- the reference --
 

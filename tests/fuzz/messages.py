@@ -10,11 +10,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from ws4redis.channels import own_channels
+from ws4redis.auth.groups import with_kept_groups, with_newer_groups
+from ws4redis.core.channels import own_channels
 from ws4redis.core.encoding import RAW, encoding_of
 from ws4redis.core.identity import Identity, Row
 from ws4redis.core.publication import Batch, Publication
-from ws4redis.groups import with_kept_groups, with_newer_groups
 from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.redis_store import RedisMessage
 

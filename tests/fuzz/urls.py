@@ -14,7 +14,7 @@ from django.core.handlers.wsgi import WSGIRequest
 
 from tests.fuzz import SEPARATOR
 from tests.fuzz.application import HANDSHAKE, answer
-from ws4redis.channels import (
+from ws4redis.core.channels import (
     AUDIENCES,
     Standing,
     addressed_channels,

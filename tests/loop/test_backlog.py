@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.loop.test_subscriptions import Situation
+from ws4redis.core.metrics import tally
 from ws4redis.core.publication import Publication
-from ws4redis.loop.backlog import Backlog
-from ws4redis.loop.tally import tally
+from ws4redis.loop.slow_client import Backlog
 
 # limit in bytes, conflate, what is published (channel and payload), what is left, how many are dropped
 BACKLOGS: list[tuple[int, bool, str, str, int]] = [

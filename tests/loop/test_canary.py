@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ws4redis.loop.canary import Canary
+from ws4redis.broker.probe import Canary
 
 
 class Redis:

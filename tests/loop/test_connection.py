@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ws4redis.broker.pubsub import PendingReply
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.encoding import RAW, Dialect, encoding_of
 from ws4redis.core.publication import Publication
@@ -19,8 +20,7 @@ from ws4redis.loop.directory import Directory
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.hub import Hub
 from ws4redis.loop.limits import ConnectionLimits
-from ws4redis.loop.pubsub import PendingReply
-from ws4redis.loop.roster import Roster
+from ws4redis.loop.timer_wheel import Roster
 from ws4redis.websocket import WebSocket
 
 

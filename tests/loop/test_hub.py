@@ -11,9 +11,9 @@ from ws4redis.core.encoding import RAW, encoding_of
 from ws4redis.core.publication import Batch, Publication
 from ws4redis.loop import hub as hub_module
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
-from ws4redis.loop.ring import Ring
 from ws4redis.protocol.deflate import Deflater, Options
 from ws4redis.protocol.frames import Opcode, serialize
+from ws4redis.runtime.io_uring import Ring
 
 
 class Listener:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ws4redis.loop.outbox import Outbox, OutboxFull
+from ws4redis.runtime.outbox import Outbox, OutboxFull
 
 
 class Kernel:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 import tests.django_setup  # noqa: F401
-from ws4redis import redis_client
+from ws4redis.broker import client as redis_client
 from ws4redis.loop.process import LoopProcess
 from ws4redis.protocol.frames import message_frame
+from ws4redis.runtime.threads import ThreadRuntime
 from ws4redis.settings import Options
-from ws4redis.thread_runtime import ThreadRuntime
 
 
 def process(**options: Any) -> LoopProcess:

@@ -16,12 +16,13 @@ import pytest
 import redis
 
 from tests.servers import Valkey, wait_for
-from ws4redis import redis_client, settings
+from ws4redis import settings
+from ws4redis.broker import client as redis_client
+from ws4redis.broker.probe import Canary
+from ws4redis.broker.pubsub import PendingReply, PubSub
 from ws4redis.core.publication import Batch, Publication
-from ws4redis.loop.canary import Canary
 from ws4redis.loop.hub import Hub
-from ws4redis.loop.pubsub import PendingReply, PubSub
-from ws4redis.thread_runtime import ThreadRuntime
+from ws4redis.runtime.threads import ThreadRuntime
 
 
 class Stopped(BaseException):

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ws4redis.loop.ring import Ring
+from ws4redis.runtime.io_uring import Ring
 
 SIZE = 8
 
@@ -145,7 +145,7 @@ assert libc.prctl(22, 2, program) == 0, "seccomp"
 WITHOUT_CTYPES = "import sys; sys.modules['_ctypes'] = None"
 
 OPEN = """
-from ws4redis.gevent_runtime import GeventRuntime
+from ws4redis.runtime.gevent_runtime import GeventRuntime
 print(GeventRuntime().open_ring(8))
 """
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ws4redis.loop.roster import Roster
+from ws4redis.loop.timer_wheel import Roster
 
 
 class Connection:

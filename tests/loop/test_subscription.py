@@ -11,9 +11,9 @@ import pytest
 
 from tests.servers import Valkey, wait_for
 from tests.subscriptions import Heard
+from ws4redis.broker.connection import Subscription
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.loop.subscription import Subscription
-from ws4redis.thread_runtime import ThreadRuntime
+from ws4redis.runtime.threads import ThreadRuntime
 
 
 @pytest.fixture

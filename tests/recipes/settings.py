@@ -20,7 +20,7 @@ WS4REDIS_ALLOWED_CHANNELS = "tests.recipes.settings.remember"
 
 def remember(request: HttpRequest, channels: list[str]) -> list[str]:
     from ws4redis.auth.client_address import client_address
-    from ws4redis.channels import facility_of
+    from ws4redis.core.channels import facility_of
 
     seen: dict[str, Any] = {
         "host": request.META["HTTP_HOST"].partition(":")[0],

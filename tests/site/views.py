@@ -10,9 +10,9 @@ from django.contrib.auth import get_user_model, login
 from django.http import HttpResponse, JsonResponse
 
 from tests.site.hooks import RememberingSubscriber
-from ws4redis.groups import update_groups
+from ws4redis.auth.groups import update_groups
+from ws4redis.core.metrics import tally
 from ws4redis.loop import process
-from ws4redis.loop.tally import tally
 from ws4redis.publisher import RedisPublisher
 
 # a clock that runs faster, for tests that wait for what takes many ticks

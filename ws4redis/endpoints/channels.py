@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ws4redis.auth.lookups import Lookups
 from ws4redis.core.echo import EchoFilter
-from ws4redis.lookups import Lookups
+from ws4redis.core.metrics import tally
 from ws4redis.loop.endpoint import Connection, Endpoint
-from ws4redis.loop.tally import tally
 from ws4redis.redis_store import RedisMessage
 from ws4redis.subscriber import RedisSubscriber
 

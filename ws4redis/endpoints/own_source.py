@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ws4redis.auth.lookups import Lookups
 from ws4redis.core.publication import Publication
 from ws4redis.endpoints.channels import ChannelEndpoint
-from ws4redis.lookups import Lookups
 from ws4redis.loop.endpoint import Connection
 from ws4redis.redis_store import RedisMessage
 from ws4redis.subscriber import RedisSubscriber
 
 if TYPE_CHECKING:
-    from ws4redis.loop.runtime import Runtime, Watcher
+    from ws4redis.runtime.port import Runtime, Watcher
 
 
 class OwnSourceEndpoint(ChannelEndpoint):

@@ -11,7 +11,7 @@ from ws4redis.core.publication import Publication
 if TYPE_CHECKING:
     from redis.exceptions import ResponseError
 
-    from ws4redis.loop.pubsub import PendingReply, PubSub
+    from ws4redis.broker.pubsub import PendingReply, PubSub
 
 logger = logging.getLogger("ws4redis")
 

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple, Protocol
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ws4redis.broker.client import serving_browser
 from ws4redis.core.closes import RATE_LIMIT, REDIS_UNAVAILABLE, SERVER_ERROR
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.identity import ANONYMOUS, Identity
+from ws4redis.core.metrics import tally
 from ws4redis.core.publication import Batch, Publication
 from ws4redis.exceptions import RedisUnavailable, WebSocketError
 from ws4redis.loop.control import ControlSubscription
@@ -23,11 +25,9 @@ from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.inbox import inbox_for
 from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.liveness import CLOSING_AT_MOST, MAX_DELAY, PAUSED_CHECK_AFTER, Heartbeat, check_liveness
-from ws4redis.loop.roster import Roster
 from ws4redis.loop.subscriptions import Loop as SharedLoop
 from ws4redis.loop.subscriptions import Subscriptions
-from ws4redis.loop.tally import tally
-from ws4redis.redis_client import serving_browser
+from ws4redis.loop.timer_wheel import Roster
 from ws4redis.websocket import WebSocket
 
 __all__ = ["MAX_DELAY", "Allowance", "Connection", "Heartbeat", "Opening"]

@@ -16,8 +16,8 @@ from ws4redis.websocket import send_to_all, write_to_all
 if TYPE_CHECKING:
     from ws4redis.core.echo import EchoFilter
     from ws4redis.core.encoding import Encoding
-    from ws4redis.loop.ring import Ring
-    from ws4redis.loop.runtime import Runtime
+    from ws4redis.runtime.io_uring import Ring
+    from ws4redis.runtime.port import Runtime
     from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("ws4redis")

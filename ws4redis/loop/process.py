@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
-from ws4redis.channels import prefix
+from ws4redis.broker.probe import Canary
+from ws4redis.broker.pubsub import PubSub
+from ws4redis.broker.scripts import keeping
+from ws4redis.core.channels import prefix
+from ws4redis.core.metrics import tally
 from ws4redis.exceptions import RedisIsAway
-from ws4redis.keeping import keeping
 from ws4redis.loop.absences import Absences
-from ws4redis.loop.backlog import Backlog
-from ws4redis.loop.canary import Canary
 from ws4redis.loop.connection import MAX_DELAY, Allowance, Connection, Heartbeat
 from ws4redis.loop.directory import Directory
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
 from ws4redis.loop.limits import ConnectionLimits
-from ws4redis.loop.pubsub import PubSub
-from ws4redis.loop.roster import Roster
-from ws4redis.loop.runtime import Runtime
-from ws4redis.loop.tally import tally
+from ws4redis.loop.slow_client import Backlog
+from ws4redis.loop.timer_wheel import Roster
 from ws4redis.protocol.deflate import Budget
 from ws4redis.protocol.frames import CloseCode
+from ws4redis.runtime.port import Runtime
 from ws4redis.websocket import WebSocket
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from ws4redis.loop.absences import Absences, Leaves
 from ws4redis.loop.control import ControlSubscription
 
 if TYPE_CHECKING:
+    from ws4redis.broker.pubsub import PendingReply, PubSub
     from ws4redis.core.echo import EchoFilter
-    from ws4redis.loop.backlog import Backlog
     from ws4redis.loop.catch_up import CatchUp
     from ws4redis.loop.hub import Hub
-    from ws4redis.loop.pubsub import PendingReply, PubSub
-    from ws4redis.loop.runtime import Runtime
+    from ws4redis.loop.slow_client import Backlog
+    from ws4redis.runtime.port import Runtime
     from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("django.request")

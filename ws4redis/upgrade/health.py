@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 
-from ws4redis.channels import facility_of
+from ws4redis.core.channels import facility_of
 from ws4redis.loop.process import LoopProcess
 from ws4redis.upgrade.responses import Response
 

@@ -10,9 +10,9 @@ from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.utils.log import RequireDebugTrue
 
-from ws4redis.channels import escaped, identity_once
+from ws4redis.core.channels import escaped, identity_once
+from ws4redis.core.deprecated import advice
 from ws4redis.exceptions import RedisIsAway
-from ws4redis.historic import advice
 
 if TYPE_CHECKING:
     from ws4redis.subscriber import RedisSubscriber

@@ -12,19 +12,19 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.db import close_old_connections
 from django.http import Http404, HttpRequest
 
-from ws4redis import channels
 from ws4redis.auth.authenticators import Authenticator
 from ws4redis.auth.limits import connection_limits
 from ws4redis.auth.origin import check_origin
 from ws4redis.auth.permissions import hook
+from ws4redis.core import channels
 from ws4redis.core.identity import Identity
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.loop.connection import Connection
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.process import LoopProcess
-from ws4redis.loop.runtime import Runtime
 from ws4redis.protocol.deflate import Agreement, Options, agree
 from ws4redis.protocol.handshake import HEADERS, Handshake, read_handshake, select_subprotocol
+from ws4redis.runtime.port import Runtime
 from ws4redis.settings import Options as ServerOptions
 from ws4redis.upgrade.responses import Environ, Opening, Response
 from ws4redis.websocket import WebSocket

@@ -4,7 +4,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.core import signing
 from django.core.exceptions import PermissionDenied
 
-from ws4redis.channels import facility_of
+from ws4redis.core.channels import facility_of
 
 DAY = 24 * 60 * 60  # seconds
 

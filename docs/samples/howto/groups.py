@@ -3,7 +3,7 @@ from django.db import transaction
 from django.db.models.signals import m2m_changed
 from django.dispatch import receiver
 
-from ws4redis.groups import update_groups
+from ws4redis.auth.groups import update_groups
 
 
 @receiver(m2m_changed, sender=User.groups.through)

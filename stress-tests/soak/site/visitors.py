@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from ws4redis.channels import GROUPS_SESSION_KEY
+from ws4redis.core.channels import GROUPS_SESSION_KEY
 
 
 class Session(dict):  # type: ignore[type-arg]

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from ws4redis.loop.ring import Ring
+    from ws4redis.runtime.io_uring import Ring
 
 Result = TypeVar("Result")
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from redis import Redis
 from redis.exceptions import NoScriptError, ReadOnlyError
 
-from ws4redis.loop.tally import tally
+from ws4redis.core.metrics import tally
 
 logger = logging.getLogger("ws4redis")
 

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from django.db import connections
 from redis import Redis
 
+from ws4redis.auth.groups import look_up_groups
 from ws4redis.core.identity import Identity
-from ws4redis.groups import look_up_groups
 
 logger = logging.getLogger("ws4redis")
 

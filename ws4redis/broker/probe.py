@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ws4redis.core.publication import Batch
 
 if TYPE_CHECKING:
-    from ws4redis.loop.pubsub import PubSub
+    from ws4redis.broker.pubsub import PubSub
 
 #: ticks without a sign of life: delivery counts as broken; the subscription is begun again
 _LATE = 3

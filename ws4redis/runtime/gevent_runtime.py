@@ -18,11 +18,11 @@ from gevent.lock import BoundedSemaphore
 from gevent.queue import LifoQueue
 from gevent.thread import LockType
 
-from ws4redis.borrowed import must_have
-from ws4redis.loop.runtime import Result, Watcher
+from ws4redis.runtime.borrowed import must_have
+from ws4redis.runtime.port import Result, Watcher
 
 if TYPE_CHECKING:
-    from ws4redis.loop.ring import Ring
+    from ws4redis.runtime.io_uring import Ring
 
 _READ, _WRITE = 1, 2
 
@@ -129,7 +129,7 @@ class GeventRuntime:
 
     def open_ring(self, size: int) -> Ring | None:
         try:
-            from ws4redis.loop.ring import Ring  # Pythons that were built without libffi have no ctypes
+            from ws4redis.runtime.io_uring import Ring  # Pythons that were built without libffi have no ctypes
 
             return Ring(size)
         except (ImportError, OSError):

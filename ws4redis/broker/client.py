@@ -30,9 +30,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from ws4redis import settings
-from ws4redis.borrowed import must_have
+from ws4redis.core.deprecated import callers_level
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.historic import callers_level
+from ws4redis.runtime.borrowed import must_have
 
 #: arguments of redis-py's that mean nothing any more -> why
 GONE = {

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ws4redis.loop.runtime import Result
+from ws4redis.runtime.port import Result
 
 if TYPE_CHECKING:
-    from ws4redis.loop.ring import Ring
+    from ws4redis.runtime.io_uring import Ring
 
 logger = logging.getLogger("ws4redis")
 

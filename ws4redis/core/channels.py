@@ -19,8 +19,8 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from ws4redis import settings
+from ws4redis.core.deprecated import callers_level
 from ws4redis.core.identity import ANONYMOUS, Identity, Row
-from ws4redis.historic import callers_level
 
 #: where the login signal stores the names of the user's groups
 GROUPS_SESSION_KEY = "ws4redis:memberof"

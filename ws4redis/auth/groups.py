@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 from django.http import HttpRequest
 from redis import Redis
 
-from ws4redis import redis_client
-from ws4redis.channels import groups_keys, identity_of
+from ws4redis.broker import client as redis_client
+from ws4redis.core.channels import groups_keys, identity_of
 from ws4redis.core.identity import Identity
 from ws4redis.exceptions import RedisUnavailable
 

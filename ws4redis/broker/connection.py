@@ -13,12 +13,12 @@ import hiredis
 from redis import Redis
 from redis.connection import UnixDomainSocketConnection
 
+from ws4redis.broker.client import options_of, redis_errors, without_gevent
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.loop.outbox import Outbox
-from ws4redis.redis_client import options_of, redis_errors, without_gevent
+from ws4redis.runtime.outbox import Outbox
 
 if TYPE_CHECKING:
-    from ws4redis.loop.runtime import Runtime, Watcher
+    from ws4redis.runtime.port import Runtime, Watcher
 
 #: how much one read takes from the kernel, in bytes
 _READ_SIZE = 1 << 18

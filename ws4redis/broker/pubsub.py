@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 from redis.exceptions import ResponseError
 
+from ws4redis.broker.connection import Push, Subscription
+from ws4redis.core.metrics import tally
 from ws4redis.core.publication import Publication
 from ws4redis.exceptions import RedisUnavailable
-from ws4redis.loop.subscription import Push, Subscription
-from ws4redis.loop.tally import tally
 
 if TYPE_CHECKING:
     from redis import Redis
 
     from ws4redis.loop.hub import Hub
-    from ws4redis.loop.runtime import Runtime
+    from ws4redis.runtime.port import Runtime
 
 logger = logging.getLogger("ws4redis")
 

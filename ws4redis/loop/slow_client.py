@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
+from ws4redis.core.metrics import tally
 from ws4redis.core.publication import Publication
-from ws4redis.loop.tally import tally
 
 
 class Backlog:

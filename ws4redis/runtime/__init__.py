@@ -1,0 +1,1 @@
+"""Sockets, time and concurrency; nothing of Redis or Django."""

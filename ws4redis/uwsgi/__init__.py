@@ -1,0 +1,1 @@
+"""What ``uwsgi_runserver`` is made of."""
