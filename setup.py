@@ -35,7 +35,7 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     packages=find_packages(include=["ws4redis", "ws4redis.*"]),
-    package_data={"ws4redis": ["static/js/*", "static/ws4redis/js/*", "py.typed"]},
+    package_data={"ws4redis": ["broker/lua/*", "static/js/*", "static/ws4redis/js/*", "py.typed"]},
     zip_safe=False,
     python_requires=">=3.10",
     # hiredis parses what the subscription receives; it ships wheels for every supported interpreter

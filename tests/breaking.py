@@ -24,6 +24,11 @@ BROKEN_MODULES = (
     "ws4redis.loop",
     "ws4redis.websocket",
     "ws4redis.core",
+    "ws4redis.broker.pubsub",
+    "ws4redis.broker.connection",
+    "ws4redis.broker.probe",
+    "ws4redis.runtime.outbox",
+    "ws4redis.runtime.io_uring",
     "ws4redis.endpoints",
 )
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,20 +13,21 @@ from django.test import RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 
 from tests.django_setup import database
+from ws4redis.auth.identity import identity_of, identity_once
+from ws4redis.checks import assure_prefix
+from ws4redis.core import channels as names
 from ws4redis.core.channels import (
     SELF,
-    addressed_channels,
     audience_channel,
     broadcast_channel,
-    check_prefix,
     facility_of,
-    flags_of,
     groups_channel,
-    identity_of,
-    identity_once,
     own_channels,
 )
 from ws4redis.core.identity import ANONYMOUS, Identity
+from ws4redis.endpoints.flags import flags_of
+
+addressed_channels = partial(names.addressed_channels, identify=identity_of)
 
 
 class Session(dict):  # type: ignore[type-arg]
@@ -144,10 +146,10 @@ PREFIXES = [
 def test_a_prefix_names_no_audience(prefix: str | None, part: str | None) -> None:
     with override_settings(WS4REDIS_PREFIX=prefix):
         if part is None:
-            check_prefix()
+            assure_prefix()
             return
         with pytest.raises(ImproperlyConfigured, match=repr(part)):
-            check_prefix()
+            assure_prefix()
 
 
 # who a request stands for

@@ -13,7 +13,8 @@ from tests.django_setup import database
 from tests.servers import Valkey
 from ws4redis import settings
 from ws4redis.auth.groups import current_identity, look_up_groups, update_groups, with_kept_groups, with_newer_groups
-from ws4redis.core.channels import SELF, identity_of
+from ws4redis.auth.identity import identity_of
+from ws4redis.core.channels import SELF
 from ws4redis.core.identity import Identity, Row
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.models import store_groups_in_session

@@ -46,9 +46,23 @@ def check_values() -> list[CheckMessage]:
     ]
 
 
+def assure_prefix() -> None:
+    """
+    Raises:
+        ImproperlyConfigured: with this prefix our names would be those of another site's audiences.
+    """
+    taken = [part for part in str(settings.WS4REDIS_PREFIX or "").split(":") if part in channels.AUDIENCES]
+    if taken:
+        raise ImproperlyConfigured(
+            f"WS4REDIS_PREFIX is {settings.WS4REDIS_PREFIX!r}: a site whose prefix is what stands before {taken[0]!r}, "
+            "or that has none, would hear what is said here. Choose a prefix in which no part between colons is "
+            f"{', '.join(channels.AUDIENCES[:-1])} or {channels.AUDIENCES[-1]}."
+        )
+
+
 def check_prefix() -> list[CheckMessage]:
     try:
-        channels.check_prefix()
+        assure_prefix()
     except ImproperlyConfigured as error:
         return [Error(str(error), hint="Until then no server of websockets starts.", id="ws4redis.E005")]
     return []

@@ -17,8 +17,12 @@ from __future__ import annotations
 
 from django.http import BadHeaderError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ws4redis.protocol.errors import InvalidHandshake, UpgradeRequired
+
+#: what redis-py raises where Redis is away, or does not reply in time
+REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
 #: a name of django-websocket-redis
 socket_error = OSError

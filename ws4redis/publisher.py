@@ -8,9 +8,10 @@ from typing import Any
 from django.http import HttpRequest
 
 from ws4redis.auth.groups import current_identity, in_groups_of_now
+from ws4redis.auth.identity import identity_of
 from ws4redis.broker import client as redis_client
 from ws4redis.core import channels
-from ws4redis.core.channels import groups_keys, identity_of
+from ws4redis.core.channels import groups_keys
 from ws4redis.core.deprecated import Historic, historic_names, imported
 from ws4redis.core.identity import Identity
 from ws4redis.redis_store import RedisStore
@@ -70,7 +71,7 @@ class RedisPublisher(RedisStore):
     ) -> list[str]:
         """The arguments are those of the class; a subclass may take more."""
         identify = current_identity if groups else identity_of
-        return channels.addressed_channels(facility, broadcast, groups, users, sessions, request, identify)
+        return channels.addressed_channels(facility, broadcast, groups, users, sessions, request, identify=identify)
 
     def fetch_message(self, request: HttpRequest | None, facility: str, audience: str = "any") -> bytes | None:
         """The last message kept for this visitor: of his session, user, groups, or broadcast, the first that there is.

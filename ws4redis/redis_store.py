@@ -10,10 +10,11 @@ from redis import Redis
 
 from ws4redis import settings
 from ws4redis.auth.groups import current_identity
+from ws4redis.auth.identity import identity_of
 from ws4redis.broker import client as redis_client
-from ws4redis.broker.scripts import keep_and_publish
+from ws4redis.broker.last_message import keep_and_publish
 from ws4redis.core import channels
-from ws4redis.core.channels import SELF, identity_of
+from ws4redis.core.channels import SELF
 from ws4redis.core.deprecated import Historic, historic_names, imported
 
 __all__ = ["SELF", "RedisMessage", "RedisStore"]
@@ -146,7 +147,7 @@ class RedisStore:
         sessions: Iterable[Any] = (),
     ) -> list[str]:
         identify = current_identity if groups else identity_of
-        return channels.addressed_channels(facility, broadcast, groups, users, sessions, request, identify)
+        return channels.addressed_channels(facility, broadcast, groups, users, sessions, request, identify=identify)
 
 
 def _payload(message: Any) -> RedisMessage:

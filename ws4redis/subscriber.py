@@ -13,9 +13,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ws4redis import settings as our_settings
 from ws4redis.auth.groups import current_identity, is_of_the_epoch, with_kept_groups, with_newer_groups
+from ws4redis.auth.identity import identity_once
 from ws4redis.broker import client as redis_client
 from ws4redis.core.channel_set import ChannelSet, Subscribing, check_number
-from ws4redis.core.channels import ChannelRequest, facility_of, groups_channel, groups_keys, identity_once
+from ws4redis.core.channels import ChannelRequest, facility_of, groups_channel, groups_keys
 from ws4redis.core.deprecated import historic_names, imported
 from ws4redis.core.echo import EchoFilter, Sent
 from ws4redis.core.identity import Identity

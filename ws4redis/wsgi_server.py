@@ -24,6 +24,7 @@ from ws4redis.core.channel_set import check_number
 from ws4redis.core.deprecated import historic_names, imported
 from ws4redis.core.metrics import tally
 from ws4redis.endpoints.channels import ChannelEndpoint
+from ws4redis.endpoints.flags import flags_of
 from ws4redis.endpoints.own_source import OwnSourceEndpoint
 from ws4redis.exceptions import FrameTooLargeException, HandshakeError, UpgradeRequiredError, WebSocketError
 from ws4redis.loop.connection import Connection
@@ -88,7 +89,7 @@ class WebsocketWSGIServer:
             django.setup()
         for problem in checks.all_problems():
             logger.error("%s. %s", problem.msg.rstrip("."), problem.hint)
-        channels.check_prefix()
+        checks.assure_prefix()
         self.options = settings.read_options()
         self._given_connection = redis_connection
         if hasattr(self, "select"):
@@ -150,7 +151,7 @@ class WebsocketWSGIServer:
 
     def process_subscriptions(self, request: HttpRequest) -> tuple[list[str], bool]:
         """Returns the URL's flags that the subscriber knows, and whether the client wants its own messages."""
-        flags = channels.flags_of(request)
+        flags = flags_of(request)
         # kept are our own strings, not the URL's, of which each websocket has others
         known = {flag: flag for flag in self.possible_channels}
         return [known[flag] for flag in flags if flag in known], channels.ECHO in flags

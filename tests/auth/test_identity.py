@@ -13,8 +13,8 @@ from django.test import RequestFactory, override_settings
 from django.utils import timezone
 
 from tests.django_setup import database
+from ws4redis.auth.identity import identity_of
 from ws4redis.auth.session import identify
-from ws4redis.core.channels import identity_of
 from ws4redis.core.identity import Identity, Row
 
 ENGINES = ["cache", "cached_db", "db", "file", "signed_cookies"]

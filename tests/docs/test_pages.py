@@ -102,6 +102,14 @@ def test_commands_and_links_outside_the_docs(page: str) -> None:
         assert "://" in link or (path.parent / link).is_file(), link
 
 
+def test_files_that_contributing_names_exist() -> None:
+    """Below the package, or below the project."""
+    names = re.findall(r"`([\w./*-]+(?:/|\.py|\.lua|\.md))`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    assert names
+    missing = [each for each in names if not any(any(top.glob(each.rstrip("/"))) for top in (ROOT / "ws4redis", ROOT))]
+    assert missing == []
+
+
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The pages, built as `make docs` does."""

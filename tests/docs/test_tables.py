@@ -123,24 +123,32 @@ def test_all_impossible_options_are_listed() -> None:
 
 
 def test_floors() -> None:
+    """The rows of the page are the lines of import-linter's layers that exist, from above."""
     declared = re.search(r"layers = \[\n(.+?)\n\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]  # type: ignore[index]
-    layer_of = {
-        name: n for n, line in enumerate(declared.splitlines()) for name in re.findall(r"ws4redis\.([\w.]+)", line)
-    }
-    rows = (row[1] for row in table("topics/architecture.md")[1:])
-    floors = [[layer_of[name] for name in re.findall(r"`(.+?)`", row)] for row in rows]
-    assert sorted(layer for floor in floors for layer in floor) == sorted(layer_of.values())
-    for upper, lower in itertools.pairwise(floors):
-        assert max(upper) < min(lower)
+    lines = [re.findall(r"(?<!\()ws4redis\.([\w.]+)", line) for line in declared.splitlines()]
+    rows = [re.findall(r"`(.+?)`", row[1]) for row in table("topics/architecture.md")[1:]]
+    assert rows == [line for line in lines if line]
+
+
+def test_each_room_is_on_a_floor() -> None:
+    declared = re.search(r"layers = \[\n(.+?)\n\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]  # type: ignore[index]
+    package = ROOT / "ws4redis"
+    rooms = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
+    assert rooms - {"__init__"} <= set(re.findall(r"ws4redis\.(\w+)", declared))
+
+
+@pytest.mark.parametrize("room", ["loop", "broker", "runtime", "core"])
+def test_below_the_endpoints_nothing_knows_a_request(room: str) -> None:
+    sources = [path.read_text() for path in (ROOT / "ws4redis" / room).glob("*.py")]
+    assert sources
+    assert not any(re.search(r"^\s*(from|import) django\.(http|contrib)", each, re.MULTILINE) for each in sources)
 
 
 def test_the_readmes_map() -> None:
     [house] = [block for block in blocks(README) if block.info == "text"]
     listed = {line.split()[0] for line in house.lines[1:] if line.startswith("  ")}
-    package = ROOT / "ws4redis"
-    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
-    packages = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
-    assert listed == modules | packages | {"static/js/"}
+    packages = {f"{path.parent.name}/" for path in (ROOT / "ws4redis").glob("*/__init__.py")}
+    assert listed == packages | {"static/"}
     for line in house.lines:
         if not line.startswith(" "):
             assert (ROOT / line.split()[0]).is_dir()

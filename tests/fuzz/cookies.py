@@ -20,7 +20,7 @@ from django.test import override_settings
 from tests.fuzz import SEPARATOR
 from tests.fuzz.application import answer
 from ws4redis.auth.client_address import client_address
-from ws4redis.core.channels import identity_of
+from ws4redis.auth.identity import identity_of
 from ws4redis.core.identity import Identity
 
 #: the one session that there is

@@ -16,14 +16,14 @@ from tests.fuzz import SEPARATOR
 from tests.fuzz.application import HANDSHAKE, answer
 from ws4redis.core.channels import (
     AUDIENCES,
-    Standing,
+    ChannelRequest,
     addressed_channels,
     broadcast_channel,
     facility_of,
-    flags_of,
     own_channels,
 )
 from ws4redis.core.identity import Identity
+from ws4redis.endpoints.flags import flags_of
 
 SETTINGS: dict[str, Any] = {}
 
@@ -66,7 +66,7 @@ def check(data: bytes) -> None:
 
 
 def check_channels(identity: Identity, facility: str, flags: list[str]) -> None:
-    nobody, somebody = (Standing(each, facility, flags) for each in (Identity(), identity))
+    nobody, somebody = (ChannelRequest(each, facility, flags) for each in (Identity(), identity))
     everybodys = broadcast_channel(facility)
     for direction in ("subscribe", "publish"):
         channels = somebody.channels(direction)
@@ -83,7 +83,12 @@ def check_channels(identity: Identity, facility: str, flags: list[str]) -> None:
                 assert unquote(owner) == owners[audience], "a channel of somebody else's"
             assert rest == facility
     addressed = addressed_channels(
-        facility, True, [*identity.groups], [identity.username], [identity.session_key] if identity.session_key else []
+        facility,
+        True,
+        [*identity.groups],
+        [identity.username],
+        [identity.session_key] if identity.session_key else [],
+        identify=lambda request: identity,
     )
     own = [name for audience in AUDIENCES for name in own_channels(audience, facility, identity)]
     assert set(own) <= set(addressed), "who is addressed does not hear it"

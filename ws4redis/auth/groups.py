@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 from django.http import HttpRequest
 from redis import Redis
 
+from ws4redis.auth.identity import identity_of
 from ws4redis.broker import client as redis_client
-from ws4redis.core.channels import groups_keys, identity_of
+from ws4redis.broker.scripts import Script
+from ws4redis.core.channels import groups_keys
 from ws4redis.core.identity import Identity
 from ws4redis.exceptions import RedisUnavailable
 
@@ -27,39 +29,9 @@ logger = logging.getLogger("ws4redis")
 
 _STAMP = re.compile(r"([0-9a-f]+):(\d{1,15})", re.ASCII)
 
-#: KEYS: the stamp's; ARGV: a new epoch, for where there is no stamp
-_READ_STAMP = """
-local epoch, number = string.match(redis.call('GET', KEYS[1]) or '', '^(%x+):(%d+)$')
-if not epoch or #number > 15 then epoch, number = ARGV[1], 0 end
-"""
-
-_MAKE_STAMP = f"""{_READ_STAMP}
-redis.call('SET', KEYS[1], epoch .. ':' .. number)
-return redis.call('GET', KEYS[1])
-"""
-
-#: KEYS: and the user's; ARGV: and the groups in JSON
-_UPDATE = f"""{_READ_STAMP}
-local stamp = epoch .. ':' .. string.format('%d', number + 1)
-local update = '{{"groups": ' .. ARGV[2] .. ', "at": "' .. stamp .. '"}}'
-redis.call('SET', KEYS[1], stamp)
-redis.call('SET', KEYS[2], update)
-return redis.call('PUBLISH', KEYS[2], update)
-"""
-
-#: KEYS: the stamp's, the user's; ARGV: the stamp before the database was asked, its epoch, what it has said, seconds.
-#: What the present epoch has of the user stays. Other users' changes since make it uncertain whether this one's groups
-#: have changed, too: then what was said is told, for who is subscribed hears such a change, but it is not kept.
-_OFFER = """
-local now, update = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2])
-if string.sub(now, 1, #ARGV[2] + 1) ~= ARGV[2] .. ':' then return 0 end
-if not (update and string.find(update, '"at": "' .. ARGV[2] .. ':', 1, true)) then
-    update = ARGV[3]
-    if now == ARGV[1] then redis.call('SET', KEYS[2], update, 'EX', ARGV[4]) end
-end
-redis.call('PUBLISH', KEYS[2], update)
-return 1
-"""
+_MAKE_STAMP = Script("read_stamp", "make_stamp")
+_UPDATE = Script("read_stamp", "update_groups")
+_OFFER = Script("offer_groups")
 
 #: what the database has said may be forgotten: it is asked again
 _LOOKED_UP_SECONDS = 24 * 3600
@@ -101,7 +73,7 @@ def update_groups(user: Any, groups: Iterable[str] | None = None) -> int:
         raise TypeError("groups must be a list of names")
     keys = groups_keys(user.get_username())
     with redis_client.redis_errors():
-        return int(redis_client.client().eval(_UPDATE, len(keys), *keys, token_hex(8), json.dumps(names)))
+        return int(_UPDATE(redis_client.client(), keys, token_hex(8), json.dumps(names)))
 
 
 def names_of_groups(user: Any) -> list[str]:
@@ -118,7 +90,7 @@ def current_stamp(redis: Redis) -> str:
     with redis_client.redis_errors():
         stamp = redis.get(key)
         if _parsed(stamp) is None:
-            stamp = redis.eval(_MAKE_STAMP, 1, key, token_hex(8))
+            stamp = _MAKE_STAMP(redis, [key], token_hex(8))
     return str(stamp, "ascii")
 
 
@@ -200,7 +172,7 @@ def look_up_groups(identity: Identity, redis: Redis) -> None:
         if told is None or told.at.epoch != epoch:
             update = json.dumps({"groups": _names_in_database(identity), "at": stamp, "looked_up": True})
         with redis_client.redis_errors():
-            if redis.eval(_OFFER, len(keys), *keys, stamp, epoch, update, _LOOKED_UP_SECONDS):
+            if _OFFER(redis, keys, stamp, epoch, update, _LOOKED_UP_SECONDS):
                 return
     raise RedisUnavailable("Redis has lost its data again and again")
 

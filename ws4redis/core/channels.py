@@ -8,28 +8,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
-
-from django.contrib.auth import HASH_SESSION_KEY
-from django.contrib.sessions.backends.base import SessionBase
-from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Model
-from django.http import HttpRequest
 
 from ws4redis import settings
 from ws4redis.core.deprecated import callers_level
-from ws4redis.core.identity import ANONYMOUS, Identity, Row
+from ws4redis.core.identity import Identity
 
 #: where the login signal stores the names of the user's groups
 GROUPS_SESSION_KEY = "ws4redis:memberof"
 
 #: and the stamp that Redis had before it read them
 GROUPS_STAMP_SESSION_KEY = "ws4redis:memberof_at"
-
-#: where ``identity_once`` keeps what it has taken
-_TAKEN = "_ws4redis_identity"
 
 #: in the order in which newcomers get what was kept
 AUDIENCES = ("broadcast", "group", "user", "session")
@@ -38,9 +27,6 @@ ECHO = "echo"
 
 #: in bytes: it is part of each channel's name, which Redis and each listening process keep
 MAX_FACILITY_SIZE = 1024
-
-#: more parameters than these are Django's affair
-_FEW = 100
 
 
 class SELF_TYPE:
@@ -52,61 +38,9 @@ class SELF_TYPE:
 SELF = SELF_TYPE()
 
 
-def identity_of(request: HttpRequest | None) -> Identity:
-    """The identity as the request has it now."""
-    user = getattr(request, "user", None)
-    session = getattr(request, "session", None)
-    session_key = getattr(session, "session_key", None) or ""
-    if not user or not user.is_authenticated:
-        return Identity(session_key=session_key) if session_key else ANONYMOUS
-    pk = getattr(user, "pk", None)
-    user_pk = "" if pk is None else str(pk)
-    if session is None:
-        return Identity(user.get_username(), user_pk=user_pk)
-    return Identity(
-        user.get_username(),
-        tuple(session.get(GROUPS_SESSION_KEY, ())),
-        session_key,
-        str(session.get(GROUPS_STAMP_SESSION_KEY, "")),
-        _row_of(user, session),
-        user_pk,
-        str(session.get(HASH_SESSION_KEY, "")),
-    )
-
-
-def identity_once(request: HttpRequest) -> Identity:
-    """The same, taken once for as long as the request has this user and this session."""
-    user, session = getattr(request, "user", None), getattr(request, "session", None)
-    taken = vars(request).get(_TAKEN)
-    if taken is None or taken[0] is not user or taken[1] is not session:
-        taken = vars(request)[_TAKEN] = user, session, identity_of(request)
-    return taken[2]  # type: ignore[no-any-return]
-
-
-def _row_of(user: Any, session: Any) -> Row | None:
-    """A hook's own users and sessions, such as a plain dict, have none."""
-    if isinstance(session, SessionBase) and isinstance(user, Model) and hasattr(user.__class__, "groups"):
-        return Row(user.__class__, user.pk)
-    return None
-
-
 def prefix() -> str:
     text = settings.WS4REDIS_PREFIX
     return f"{text}:" if text else ""
-
-
-def check_prefix() -> None:
-    """
-    Raises:
-        ImproperlyConfigured: with this prefix our names would be those of another site's audiences.
-    """
-    taken = [part for part in str(settings.WS4REDIS_PREFIX or "").split(":") if part in AUDIENCES]
-    if taken:
-        raise ImproperlyConfigured(
-            f"WS4REDIS_PREFIX is {settings.WS4REDIS_PREFIX!r}: a site whose prefix is what stands before {taken[0]!r}, "
-            "or that has none, would hear what is said here. Choose a prefix in which no part between colons is "
-            f"{', '.join(AUDIENCES[:-1])} or {AUDIENCES[-1]}."
-        )
 
 
 def escaped(name: object) -> str:
@@ -149,8 +83,9 @@ def addressed_channels(
     groups: Iterable[Any] = (),
     users: Iterable[Any] = (),
     sessions: Iterable[Any] = (),
-    request: HttpRequest | None = None,
-    identify: Callable[[HttpRequest], Identity] = identity_of,
+    request: Any = None,
+    *,
+    identify: Callable[[Any], Identity],
 ) -> list[str]:
     """The channels that a publisher addresses, each once, in the order broadcast, groups, users, sessions.
 
@@ -193,27 +128,6 @@ def facility_of(path: str) -> str:
     """What follows ``WEBSOCKET_URL`` in the (decoded) path; a proxy may have stripped that prefix."""
     url = settings.WEBSOCKET_URL
     return path.replace(url, "", 1) if url in path else path.removeprefix("/")
-
-
-def flags_of(request: HttpRequest) -> list[str]:
-    """The flags of a websocket's URL: names of parameters, lower case; ``subscribe=user`` means ``subscribe-user``.
-
-    Raises:
-        SuspiciousOperation: Django finds too many parameters.
-    """
-    flags = []
-    for name, value in _parameters(request):
-        name = name.strip().lower()
-        flags.append(f"{name}-{value.strip().lower()}" if name in ("subscribe", "publish") else name)
-    return list(dict.fromkeys(flags))
-
-
-def _parameters(request: HttpRequest) -> Iterable[tuple[str, str]]:
-    if "GET" not in vars(request):
-        # a QueryDict of one flag takes four times as long
-        with suppress(ValueError):
-            return parse_qsl(request.META.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=_FEW)
-    return [(name, value) for name, values in request.GET.lists() for value in values]
 
 
 class ChannelRequest(NamedTuple):

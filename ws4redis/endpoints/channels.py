@@ -6,12 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-
 from ws4redis.auth.lookups import Lookups
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.metrics import tally
+from ws4redis.exceptions import REDIS_AWAY
 from ws4redis.loop.endpoint import Connection, Endpoint
 from ws4redis.redis_store import RedisMessage
 from ws4redis.subscriber import RedisSubscriber
@@ -76,7 +74,7 @@ class ChannelEndpoint(Endpoint):
         self._subscriber.follow_with(None)
         try:
             self._subscriber.release()
-        except (RedisConnectionError, RedisTimeoutError) as error:
+        except REDIS_AWAY as error:
             # what it would give back, the loss of Redis has ended
             logger.info("a subscriber's release() could not reach Redis: %s", error)
 

@@ -9,16 +9,13 @@ from functools import partial
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-
 from ws4redis.broker.client import serving_browser
 from ws4redis.core.closes import RATE_LIMIT, REDIS_UNAVAILABLE, SERVER_ERROR
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.identity import ANONYMOUS, Identity
 from ws4redis.core.metrics import tally
 from ws4redis.core.publication import Batch, Publication
-from ws4redis.exceptions import RedisUnavailable, WebSocketError
+from ws4redis.exceptions import REDIS_AWAY, RedisUnavailable, WebSocketError
 from ws4redis.loop.control import ControlSubscription
 from ws4redis.loop.directory import Directory
 from ws4redis.loop.endpoint import Endpoint
@@ -391,6 +388,6 @@ class Connection:
 
 def _close_for(error: Exception) -> tuple[int, str]:
     """How a websocket is closed after this error of its endpoint."""
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | OSError):
+    if isinstance(error, (*REDIS_AWAY, OSError)):
         return REDIS_UNAVAILABLE.frame
     return SERVER_ERROR.frame

@@ -10,11 +10,9 @@ from functools import partial
 from random import random, sample
 from typing import TYPE_CHECKING, Any
 
-from redis import Redis
-
+from ws4redis.broker.last_message import keeping
 from ws4redis.broker.probe import Canary
 from ws4redis.broker.pubsub import PubSub
-from ws4redis.broker.scripts import keeping
 from ws4redis.core.channels import prefix
 from ws4redis.core.metrics import tally
 from ws4redis.exceptions import RedisIsAway
@@ -31,6 +29,8 @@ from ws4redis.runtime.port import Runtime
 from ws4redis.websocket import WebSocket
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from ws4redis.settings import Options
 
 logger = logging.getLogger("ws4redis")

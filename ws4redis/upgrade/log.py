@@ -10,7 +10,8 @@ from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.utils.log import RequireDebugTrue
 
-from ws4redis.core.channels import escaped, identity_once
+from ws4redis.auth.identity import identity_once
+from ws4redis.core.channels import escaped
 from ws4redis.core.deprecated import advice
 from ws4redis.exceptions import RedisIsAway
 

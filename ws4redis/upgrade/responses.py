@@ -7,11 +7,9 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ws4redis.auth.limits import PROCESS
-from ws4redis.exceptions import InvalidHandshake, UpgradeRefused
+from ws4redis.exceptions import REDIS_AWAY, InvalidHandshake, UpgradeRefused
 from ws4redis.loop.limits import LimitReached
 from ws4redis.protocol.handshake import accept_response
 
@@ -80,7 +78,7 @@ def error_response(error: Exception) -> Response:
             return _line(400, "This request is not acceptable.")
         case LimitReached():
             return _line(503 if error.key == PROCESS else 429, "There are too many websockets already.")
-        case RedisConnectionError() | RedisTimeoutError():
+        case _ if isinstance(error, REDIS_AWAY):
             return _line(503, "Redis is not available.")
         case _:
             return _line(500, "The server failed; its log says why.")

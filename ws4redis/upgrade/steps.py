@@ -13,6 +13,7 @@ from django.db import close_old_connections
 from django.http import Http404, HttpRequest
 
 from ws4redis.auth.authenticators import Authenticator
+from ws4redis.auth.identity import identity_once
 from ws4redis.auth.limits import connection_limits
 from ws4redis.auth.origin import check_origin
 from ws4redis.auth.permissions import hook
@@ -150,7 +151,7 @@ def authenticate(upgrade: Upgrade) -> None:
 def permissions(upgrade: Upgrade) -> None:
     """What may they do here: the site's code is asked where the endpoint is made; 403, or what it raises."""
     upgrade.endpoint = upgrade.maker.make(upgrade.request)
-    upgrade.identity = channels.identity_once(upgrade.request)
+    upgrade.identity = identity_once(upgrade.request)
 
 
 def limits(upgrade: Upgrade) -> None:
