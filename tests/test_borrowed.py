@@ -26,13 +26,20 @@ def make(self, *args, **options):
 
 # package, where the name is private, how it goes away, which of our modules is imported
 MOVED = [
-    ("gevent", "gevent._socketcommon", "SocketMixin", "_wait", WITHOUT_A_METHOD, "gevent_runtime"),
-    ("gevent", "gevent._socketcommon", "SocketMixin", "_drop_events_and_close", WITHOUT_A_METHOD, "gevent_runtime"),
-    ("gevent", "gevent._socketcommon", "SocketMixin", "_read_event", WITHOUT_A_METHOD, "gevent_runtime"),
-    ("gevent", "gevent._socketcommon", "SocketMixin", "_write_event", WITHOUT_A_METHOD, "gevent_runtime"),
-    ("redis", "redis.connection", "ConnectionPool", "_checkpid", WITHOUT_A_METHOD, "redis_client"),
-    ("redis", "redis.connection", "Connection", "_sock", WITHOUT_AN_ATTRIBUTE, "redis_client"),
-    ("redis", "redis.connection", "Connection", "_parser", WITHOUT_AN_ATTRIBUTE, "redis_client"),
+    ("gevent", "gevent._socketcommon", "SocketMixin", "_wait", WITHOUT_A_METHOD, "runtime.gevent_patches"),
+    (
+        "gevent",
+        "gevent._socketcommon",
+        "SocketMixin",
+        "_drop_events_and_close",
+        WITHOUT_A_METHOD,
+        "runtime.gevent_patches",
+    ),
+    ("gevent", "gevent._socketcommon", "SocketMixin", "_read_event", WITHOUT_A_METHOD, "runtime.gevent_patches"),
+    ("gevent", "gevent._socketcommon", "SocketMixin", "_write_event", WITHOUT_A_METHOD, "runtime.gevent_patches"),
+    ("redis", "redis.connection", "ConnectionPool", "_checkpid", WITHOUT_A_METHOD, "broker.client"),
+    ("redis", "redis.connection", "Connection", "_sock", WITHOUT_AN_ATTRIBUTE, "broker.client"),
+    ("redis", "redis.connection", "Connection", "_parser", WITHOUT_AN_ATTRIBUTE, "broker.client"),
 ]
 
 
@@ -89,6 +96,6 @@ def test_whoever_uses_one_says_so() -> None:
         for argument in call.args[2:]
         if isinstance(argument, ast.Constant)
     }
-    used = {path.name: names - said for path in SOURCES if (names := private_names(path))}
-    assert set(used) >= {"gevent_runtime.py", "redis_client.py", "subscription.py", "uwsgi_runserver.py"}
-    assert not {name: unsaid for name, unsaid in used.items() if unsaid}
+    used = {path.name: names for path in SOURCES if (names := private_names(path))}
+    assert set(used) == {"gevent_patches.py", "client.py", "uwsgi_runserver.py"}, "one file for each package"
+    assert not {name: names - said for name, names in used.items() if names - said}

@@ -10,7 +10,8 @@ from typing import Any
 import gevent
 import pytest
 
-from ws4redis.runtime.gevent_runtime import GeventRuntime, ThreadPool
+from ws4redis.runtime.gevent_runtime import GeventRuntime
+from ws4redis.runtime.gevent_threads import ThreadPool
 
 #: for threads that wait for each other
 PATIENCE = 30

@@ -95,7 +95,7 @@ WITHOUT_MEANING: dict[str, str] = {
     "ws4redis.redis_store._wrap_users": "_get_message_channels",
     "ws4redis.redis_store._wrap_groups": "_get_message_channels",
     "ws4redis.redis_store._wrap_sessions": "_get_message_channels",
-    "ws4redis.publisher.redis_connection_pool": "redis_client",
+    "ws4redis.publisher.redis_connection_pool": "broker.client",
     "ws4redis.django_runserver.run": "basehttp.run",
     "ws4redis.django_runserver.ServerHandler": "basehttp.ServerHandler",
     "ws4redis.django_runserver.WSGIRequestHandler": "basehttp.WSGIRequestHandler",

@@ -84,7 +84,7 @@ class RedisSubscriber(RedisStore):
     def get_file_descriptor(self) -> int | None:
         """The descriptor of a Redis connection of this object's own; None where it subscribes to nothing."""
         connection = self._own_subscription().connection
-        return connection._sock.fileno() if connection is not None else None
+        return redis_client.socket_of(connection).fileno() if connection is not None else None
 
     def parse_response(self) -> Any:
         """Wait for the next reply of that connection: a list such as ``[b"message", channel, payload]``."""

@@ -212,6 +212,11 @@ def _is_at_rest(connection: Any) -> bool:
     return False
 
 
+def socket_of(connection: AbstractConnection) -> Any:
+    """The socket of a connection that is open."""
+    return connection._sock
+
+
 def without_gevent(connected: Any) -> Any:
     """The system's socket, which does not block, inside one of gevent's, which waits; any other one as it is."""
     return connected if hasattr(connected, "pending") else getattr(connected, "_sock", connected)

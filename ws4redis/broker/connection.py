@@ -13,7 +13,7 @@ import hiredis
 from redis import Redis
 from redis.connection import UnixDomainSocketConnection
 
-from ws4redis.broker.client import options_of, redis_errors, without_gevent
+from ws4redis.broker.client import options_of, redis_errors, socket_of, without_gevent
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.runtime.outbox import Outbox
 
@@ -62,8 +62,8 @@ class Subscription:
         with redis_errors():
             self._connection.connect()
             # redis-py's own parser costs some twenty times as much for each publication
-            self._connection._sock.setblocking(False)
-        self._socket = without_gevent(self._connection._sock)
+            socket_of(self._connection).setblocking(False)
+        self._socket = without_gevent(socket_of(self._connection))
         #: bytes that OpenSSL has read beyond what it was asked for
         self._pending: Callable[[], int] | None = getattr(self._socket, "pending", None)
 
