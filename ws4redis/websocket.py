@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import select
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
@@ -67,9 +66,6 @@ _OPTIONS = [
     if hasattr(socket, name)
 ]
 
-
-#: events of a peer that has closed its end; not everywhere is it told without reading
-_LEFT = getattr(select, "POLLRDHUP", 0)
 
 #: bytes that are read of a peer that has left, decompressed
 _MOST_LAST_WORDS = 1 << 20
@@ -228,9 +224,7 @@ class WebSocket:
     @property
     def peer_has_left(self) -> bool:
         """The peer has closed its end, or the connection is broken; known without reading."""
-        poll = select.poll()
-        poll.register(self._socket.fileno(), _LEFT)
-        return bool(poll.poll(0))
+        return self._runtime.has_hung_up(self._socket.fileno())
 
     def read_to_the_end(self) -> None:
         """Read what the peer has sent before it left, though others are still being handled."""

@@ -7,14 +7,18 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent import monkey
 from gevent.event import Event
 
 from ws4redis.runtime.gevent_patches import READ, WRITE
 from ws4redis.runtime.gevent_threads import Job, ThreadPool
+from ws4redis.runtime.hang_up import has_hung_up
 from ws4redis.runtime.port import Result, Watcher
 
 if TYPE_CHECKING:
     from ws4redis.runtime.io_uring import Ring
+
+_poll = monkey.get_original("select", "poll")
 
 
 class GeventRuntime:
@@ -38,6 +42,9 @@ class GeventRuntime:
 
     def watch_writable(self, descriptor: int) -> Watcher:
         return gevent.get_hub().loop.io(descriptor, WRITE)  # type: ignore[no-any-return]
+
+    def has_hung_up(self, descriptor: int) -> bool:
+        return has_hung_up(_poll, descriptor)
 
     def open_ring(self, size: int) -> Ring | None:
         try:

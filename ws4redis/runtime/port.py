@@ -48,6 +48,9 @@ class Runtime(Protocol):
 
     def watch_writable(self, descriptor: int) -> Watcher: ...
 
+    def has_hung_up(self, descriptor: int) -> bool:
+        """Whether the peer has closed its end of a connection, known without reading."""
+
     def open_ring(self, size: int) -> Ring | None:
         """Sends to so many sockets at once; None where the kernel does not allow it."""
 

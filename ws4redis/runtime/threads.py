@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import selectors
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ws4redis.runtime.hang_up import has_hung_up
 from ws4redis.runtime.port import Result
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ class ThreadRuntime:
 
     def watch_writable(self, descriptor: int) -> Watcher:
         return Watcher(self._selecting(), descriptor, selectors.EVENT_WRITE)
+
+    def has_hung_up(self, descriptor: int) -> bool:
+        return has_hung_up(select.poll, descriptor)
 
     def open_ring(self, size: int) -> Ring | None:
         """None: a socket may be TLS, for which the kernel is not to be asked."""
