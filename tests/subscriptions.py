@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from ws4redis.broker.connection import Subscription
+from ws4redis.broker.connection import SubscriberConnection
 from ws4redis.runtime.threads import ThreadRuntime
 
 
@@ -17,7 +17,7 @@ class Heard:
         self.runtime = ThreadRuntime()
         self.replies: list[Any] = []
         self.ends: list[Exception] = []
-        self.subscription = Subscription(self.runtime, client)
+        self.subscription = SubscriberConnection(self.runtime, client)
         with self.runtime.lock:
             self.subscription.start(self.replies.extend, self.lost)
 

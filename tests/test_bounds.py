@@ -64,8 +64,8 @@ def from_address(address: str) -> dict[str, Any]:
     return {"header": {"X-Forwarded-For": address}}
 
 
-def tally(site: Site, reason: str) -> int:
-    return int(counts(site)["tally"].get(reason, 0))
+def counted(site: Site, reason: str) -> int:
+    return int(counts(site)["counters"].get(reason, 0))
 
 
 def all_have_left(site: Site) -> None:
@@ -75,10 +75,10 @@ def all_have_left(site: Site) -> None:
 
 def test_websockets_of_one_user(site: Site) -> None:
     john, mary = (f"sessionid={log_in(site, name)}" for name in ("john", "mary"))
-    before = tally(site, "rejected with 429")
+    before = counted(site, "rejected with 429")
     assert connect_many(site, 5, cookie=john, **from_address("10.0.0.1")) == [101, 101, 101, 429, 429]
     assert connect_many(site, 1, cookie=mary, **from_address("10.0.0.2")) == [101]
-    assert tally(site, "rejected with 429") == before + 2
+    assert counted(site, "rejected with 429") == before + 2
     all_have_left(site)
     assert connect_many(site, 3, cookie=john, **from_address("10.0.0.1")) == [101] * 3, "all three may come back"
 
@@ -161,7 +161,7 @@ TOO_MUCH: dict[str, Callable[[WebSocket], None]] = {
 @pytest.mark.contract("differs from 0.6: how much a browser may say")
 @pytest.mark.parametrize("send", TOO_MUCH.values(), ids=TOO_MUCH)
 def test_who_sends_too_much_is_closed_with_1008(site: Site, facility: str, send: Callable[[WebSocket], None]) -> None:
-    before = tally(site, "closed with 1008")
+    before = counted(site, "closed with 1008")
     other = site.connect(f"/ws/{facility}?subscribe-broadcast&publish-broadcast&echo")
     offer = {"Sec-WebSocket-Extensions": "permessage-deflate"}
     browser = site.connect(f"/ws/{facility}?publish-broadcast", header=offer)
@@ -173,7 +173,7 @@ def test_who_sends_too_much_is_closed_with_1008(site: Site, facility: str, send:
     other.send("all is well")
     while other.recv() != "all is well":
         pass
-    wait_for(lambda: tally(site, "closed with 1008") == before + 1, "it is counted")
+    wait_for(lambda: counted(site, "closed with 1008") == before + 1, "it is counted")
 
 
 # many that publish
@@ -267,11 +267,11 @@ def test_slow_browsers(slow_site: Site, redis_server: Valkey, policy: str) -> No
     assert len(got) < total
     if policy == "close":
         assert got == list(range(len(got))), "all until it was closed"
-        wait_for(lambda: tally(slow_site, "closed with 1013") == 1, "it is counted")
+        wait_for(lambda: counted(slow_site, "closed with 1013") == 1, "it is counted")
         return
     assert got[-1] == total - 1
     lost = total - len(got)
-    assert tally(slow_site, "dropped for a slow browser") == lost
+    assert counted(slow_site, "dropped for a slow browser") == lost
     assert slow_site.log().count("reads too slowly") >= 1
     if policy == "conflate":
         first_gap = next(number for number, each in enumerate(got) if number != each)
@@ -299,7 +299,7 @@ def test_who_never_reads_is_cut_off(door: type[Site], redis_server: Valkey, data
                 with suppress(OSError):
                     browser.sendall(frame(PONG))
             slow.sendall(frame(PONG))
-            return bool(slow.recv(1 << 14)) and tally(site, "closed with 1013") == count
+            return bool(slow.recv(1 << 14)) and counted(site, "closed with 1013") == count
 
         wait_for(closed, "all that never read are closed", timeout=60)
         assert counts(site)["connections"] == 1

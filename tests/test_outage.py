@@ -122,7 +122,7 @@ def status(site: Site, path: str = "/ws/x?subscribe-broadcast") -> int:
 
 
 def refused_before_the_upgrade(site: Site) -> int:
-    return int(counts(site)["tally"].get("rejected with 503", 0))
+    return int(counts(site)["counters"].get("rejected with 503", 0))
 
 
 @pytest.mark.contract("9.1 answers: 503, decided: Redis is away")

@@ -26,7 +26,7 @@ from tests.subscriptions import Heard
 from ws4redis import settings
 from ws4redis.auth.groups import update_groups
 from ws4redis.broker import client as redis_client
-from ws4redis.broker.connection import Push, Subscription
+from ws4redis.broker.connection import Push, SubscriberConnection
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.publisher import RedisPublisher
 from ws4redis.redis_store import SELF, RedisMessage
@@ -635,7 +635,7 @@ def test_passwords(redis_server: Valkey, client: redis.Redis, connect: Callable[
         with pytest.raises(RedisUnavailable):
             RedisPublisher(facility=facility, broadcast=True).publish_message("hi")
         with pytest.raises(RedisUnavailable):
-            Subscription(ThreadRuntime(), redis_client.client())
+            SubscriberConnection(ThreadRuntime(), redis_client.client())
     finally:
         client.acl_deluser("web")
 
@@ -715,7 +715,7 @@ def test_nobody_listens(connect: Callable[..., None], act: Callable[[], Any]) ->
 
 def test_nobody_listens_to_the_subscription(connect: Callable[..., None]) -> None:
     connect(f"redis://127.0.0.1:{free_port()}")
-    fails_within(1, lambda: Subscription(ThreadRuntime(), redis_client.client()))
+    fails_within(1, lambda: SubscriberConnection(ThreadRuntime(), redis_client.client()))
 
 
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
@@ -728,7 +728,7 @@ def test_redis_hangs(silent_port: int, connect: Callable[..., None], act: Callab
 def test_redis_hangs_before_the_subscription(silent_port: int, connect: Callable[..., None]) -> None:
     connect(f"redis://127.0.0.1:{silent_port}")
     with override_settings(WS4REDIS_TIMEOUT=0.2):
-        fails_within(0.8, lambda: Subscription(ThreadRuntime(), redis_client.client()))
+        fails_within(0.8, lambda: SubscriberConnection(ThreadRuntime(), redis_client.client()))
 
 
 def test_redis_hangs_and_many_wait_for_a_connection(silent_port: int, connect: Callable[..., None]) -> None:

@@ -74,12 +74,12 @@ def test_callbacks_that_come_soon_let_the_sockets_have_their_turn() -> None:
 
     def again() -> None:
         if not heard.is_set():
-            runtime.soon(again)
+            runtime.call_soon(again)
 
     with runtime.lock:
         reader = runtime.watch_readable(here.fileno())
         reader.start(lambda: (here.recv(1), heard.set()))
-        runtime.soon(again)
+        runtime.call_soon(again)
     there.send(b"1")
     assert heard.wait(20), "the socket is read"
     with runtime.lock:

@@ -11,7 +11,7 @@ from websocket import WebSocketBadStatusException
 
 from tests.browsers import log_in
 from tests.servers import ROOT, UWSGI, Valkey, wait_for
-from ws4redis.uwsgi.options import judge
+from ws4redis.uwsgi.options import check_options
 
 GOOD: dict[str, Any] = {
     "gevent": b"100",
@@ -51,10 +51,10 @@ VERDICTS: list[tuple[dict[str, Any], dict[str, bool], str, str]] = [
 @pytest.mark.parametrize(("changes", "facts", "error", "warning"), VERDICTS)
 def test_verdicts(changes: dict[str, Any], facts: dict[str, bool], error: str, warning: str) -> None:
     options = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
-    verdict = judge(options, **{"patched_late": False, "python_in_venv": False, **facts})
-    assert len(verdict.errors) == bool(error) and len(verdict.warnings) == bool(warning), verdict
-    assert error in "".join(verdict.errors)
-    assert warning in "".join(verdict.warnings)
+    report = check_options(options, **{"patched_late": False, "python_in_venv": False, **facts})
+    assert len(report.errors) == bool(error) and len(report.warnings) == bool(warning), report
+    assert error in "".join(report.errors)
+    assert warning in "".join(report.warnings)
 
 
 @pytest.mark.contract(

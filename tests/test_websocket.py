@@ -15,7 +15,7 @@ from tests.protocol.client import BINARY, CONTINUATION, PING, TEXT, close_frame,
 from tests.wires import Loop, Owner, Wire, parsed
 from ws4redis.exceptions import WebSocketError
 from ws4redis.protocol.frames import Opcode, serialize
-from ws4redis.websocket import WebSocket, prepare, send_to_all, write_to_all
+from ws4redis.websocket import WebSocket, configure_socket, send_to_all, write_to_all
 
 UNMASKED = b"\x81\x01a"
 
@@ -304,7 +304,7 @@ SIOCOUTQNSD = 0x894B
 def test_the_kernel_keeps_little_for_who_does_not_read(make_wire: Callable[..., Wire], read_before: int) -> None:
     """Of those who have read fast before, too, for which it makes room."""
     ends = tcp_pair()
-    prepare(ends[0])
+    configure_socket(ends[0])
     wire = make_wire(ends)
     text = text_frame("x" * 100) * 10_000
     for _ in range(read_before // len(text)):

@@ -26,7 +26,7 @@ from ws4redis.exceptions import UpgradeRefused
 from ws4redis.loop.connection import Connection
 from ws4redis.runtime.threads import ThreadRuntime
 from ws4redis.upgrade.responses import Environ, StartResponse
-from ws4redis.websocket import Owner, WebSocket, prepare
+from ws4redis.websocket import WebSocket, WebSocketListener, configure_socket
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
 logger = logging.getLogger("ws4redis")
@@ -68,7 +68,7 @@ class AwaitedWebSocket(WebSocket):
         self.ended = threading.Event()
         super().__init__(*args)
 
-    def start(self, owner: Owner) -> None:
+    def start(self, owner: WebSocketListener) -> None:
         super().start(owner)
         if self._socket.unread:
             self._readable()  # the kernel has no more to tell of it
@@ -89,7 +89,7 @@ class TakenSocket:
     """
 
     def __init__(self, connection: socket.socket, reader: BufferedReader | None) -> None:
-        prepare(connection)
+        configure_socket(connection)
         self._connection = connection
         #: bytes that the server has read beyond the request
         self.unread = _buffered(reader) if reader is not None else b""

@@ -54,8 +54,8 @@ from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
 from ws4redis.runtime.gevent_runtime import GeventRuntime  # noqa: E402
 from ws4redis.upgrade.responses import Environ, StartResponse  # noqa: E402
 from ws4redis.uwsgi import options as uwsgi_options  # noqa: E402
-from ws4redis.uwsgi.drain import Acceptors, Departure  # noqa: E402
-from ws4redis.websocket import Connected, WebSocket, prepare  # noqa: E402
+from ws4redis.uwsgi.drain import AcceptLocks, Drain  # noqa: E402
+from ws4redis.websocket import StreamSocket, WebSocket, configure_socket  # noqa: E402
 from ws4redis.wsgi_server import WebsocketWSGIServer  # noqa: E402
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ _MOST_DESCRIPTORS = 1 << 20
 _SPARE_DESCRIPTORS = 64
 
 #: after so many seconds uWSGI kills an ending worker, unless it is told otherwise
-_MERCY_SECONDS = 60
+_GRACE_SECONDS = 60
 
 #: None where the system has no epoll
 _epoll_ctl = getattr(ctypes.CDLL(None), "epoll_ctl", None)
@@ -126,15 +126,15 @@ class _Worker:
     def __init__(self, options: Options) -> None:
         self.pid = os.getpid()
         self._options = options
-        verdict = uwsgi_options.judge(uwsgi.opt, PATCHED_LATE, _python_in_venv())
-        self._errors = "; ".join(verdict.errors)
-        if verdict.errors:
+        report = uwsgi_options.check_options(uwsgi.opt, PATCHED_LATE, _python_in_venv())
+        self._errors = "; ".join(report.errors)
+        if report.errors:
             logger.critical("uWSGI cannot serve websockets with these options: %s", self._errors)
-        if verdict.warnings:
-            logger.warning("uWSGI's options should be changed: %s", "; ".join(verdict.warnings))
+        if report.warnings:
+            logger.warning("uWSGI's options should be changed: %s", "; ".join(report.warnings))
         self._capacity = _raise_descriptor_limit() - _kept_back(options)
         logger.info("worker %s has room for %s websockets", uwsgi.worker_id(), self._capacity)
-        self._departure: Departure | None = None
+        self._drain: Drain | None = None
         self._leaving: gevent.Greenlet | None = None
 
     def check_room(self, process: LoopProcess) -> None:
@@ -146,24 +146,24 @@ class _Worker:
 
     def accept(self) -> None:
         """uWSGI's loop runs: it accepts, and has set up its own signals, to which ours are added."""
-        if self._departure is None:
-            acceptors = Acceptors(next(iter(uwsgi.sockets), None), uwsgi.worker_id())
-            mercy = int(uwsgi.opt.get("worker-reload-mercy", _MERCY_SECONDS))
-            self._departure = Departure(acceptors, mercy, self._options.drain_seconds)
+        if self._drain is None:
+            accept_locks = AcceptLocks(next(iter(uwsgi.sockets), None), uwsgi.worker_id())
+            grace_seconds = int(uwsgi.opt.get("worker-reload-mercy", _GRACE_SECONDS))
+            self._drain = Drain(accept_locks, grace_seconds, self._options.drain_seconds)
             for number in signal.SIGHUP, signal.SIGTERM, signal.SIGINT:
                 # a master that stops sends its workers SIGINT, and the others when it reloads
-                gevent.signal_handler(number, self._departure.begin, number == signal.SIGINT)
+                gevent.signal_handler(number, self._drain.begin, number == signal.SIGINT)
 
     def leave(self) -> None:
         """uWSGI calls this more than once, and ends the process when one call returns: each waits for the end."""
         process = running_process()
-        if self._departure is None or process is None:
+        if self._drain is None or process is None:
             return
-        if not self._departure.begun:
+        if not self._drain.begun:
             # after max-worker-lifetime uWSGI calls this at the end of each request, and under gevent never ends
             os.kill(self.pid, signal.SIGHUP)
         if self._leaving is None:
-            self._leaving = gevent.spawn(self._departure.send_away, process)
+            self._leaving = gevent.spawn(self._drain.close_all, process)
         self._leaving.join()
 
 
@@ -240,10 +240,10 @@ def _chain(earlier: Callable[[], Any] | None, function: Callable[[], Any]) -> Ca
     return both
 
 
-def _duplicate(descriptor: int) -> Connected:
+def _duplicate(descriptor: int) -> StreamSocket:
     # the plain C type: a gevent socket would bring two watchers and a hub of its own along
     connected = _socket.socket(-1, _socket.SOCK_STREAM, 0, os.dup(descriptor))
-    prepare(connected)
+    configure_socket(connected)
     return connected
 
 

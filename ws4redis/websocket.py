@@ -71,7 +71,7 @@ _OPTIONS = [
 _MOST_LAST_WORDS = 1 << 20
 
 
-def prepare(connected: Any) -> None:
+def configure_socket(connected: Any) -> None:
     """Make a socket non-blocking, and bound what the kernel does for it."""
     connected.setblocking(False)
     if connected.family in (socket.AF_INET, socket.AF_INET6):
@@ -79,7 +79,7 @@ def prepare(connected: Any) -> None:
             connected.setsockopt(*option)
 
 
-class Connected(Protocol):
+class StreamSocket(Protocol):
     """A stream socket that does not block: ``recv`` and ``send`` raise BlockingIOError where they would."""
 
     def fileno(self) -> int: ...
@@ -93,7 +93,7 @@ class Connected(Protocol):
     def close(self) -> None: ...
 
 
-class Owner(Protocol):
+class WebSocketListener(Protocol):
     """Whom a websocket tells; by the loop, in no greenlet: must not block."""
 
     def received(self, messages: list[str | bytes], frames: int, size: int, inflated: int) -> bool:
@@ -160,7 +160,7 @@ class WebSocket:
     )
 
     def __init__(
-        self, runtime: Runtime, connected: Connected, max_message_size: int = 1 << 20, outbox_size: int = 4 << 20
+        self, runtime: Runtime, connected: StreamSocket, max_message_size: int = 1 << 20, outbox_size: int = 4 << 20
     ) -> None:
         self._runtime = runtime
         self._socket = connected
@@ -168,7 +168,7 @@ class WebSocket:
         #: what the kernel has not taken; None where that is nothing
         self.outbox: Outbox | None = None
         self._outbox_size = outbox_size
-        self._owner: Owner | None = None
+        self._owner: WebSocketListener | None = None
         self._reader: Watcher = runtime.watch_readable(connected.fileno())
         self._writer: Watcher | None = None
         #: what the client sends waits in the kernel
@@ -202,7 +202,7 @@ class WebSocket:
     def speak(self, dialect: Dialect) -> None:
         self.encoding = encoding_of(dialect, self.encoding.deflater)
 
-    def start(self, owner: Owner) -> None:
+    def start(self, owner: WebSocketListener) -> None:
         """From now on ``owner`` is told."""
         self._owner = owner
         self.resume()

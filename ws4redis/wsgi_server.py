@@ -22,7 +22,7 @@ from ws4redis.broker import client as redis_client
 from ws4redis.core import channels
 from ws4redis.core.channel_set import check_number
 from ws4redis.core.deprecated import historic_names, imported
-from ws4redis.core.metrics import tally
+from ws4redis.core.metrics import counters
 from ws4redis.endpoints.channels import ChannelEndpoint
 from ws4redis.endpoints.flags import flags_of
 from ws4redis.endpoints.own_source import OwnSourceEndpoint
@@ -209,7 +209,7 @@ class WebsocketWSGIServer:
 
     def _reject(self, error: Exception) -> Response:
         response = error_response(error)
-        tally[f"rejected with {response.status}"] += 1
+        counters[f"rejected with {response.status}"] += 1
         log_rejection(error, response.status)
         return response
 

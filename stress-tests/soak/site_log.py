@@ -15,7 +15,7 @@ _BACK = "Redis is back, all channels are subscribed again"
 _KILLED = re.compile(r"DAMN ! worker \d+ \(pid: (\d+)\) died, killed by signal 9 :\( trying respawn \.\.\.")
 _SUSPICIOUS = re.compile(
     r"traceback|error|warning|exception|fail|unable|can't|cannot|denied|died|damn|fatal|abort|segmentation|"
-    r"queue|broken|leak|lost|dirty|timeout|no mercy|will not",
+    r"queue|broken|leak|lost|dirty|timeout|no grace_seconds|will not",
     re.IGNORECASE,
 )
 #: uWSGI's, at its start and after each reload

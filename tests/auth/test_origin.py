@@ -35,7 +35,7 @@ def refusal(
     return None
 
 
-def verdict(
+def report(
     origin: str | None, host: str | None, cookie: str | None = "sessionid=x", scheme: str = "http", **settings: Any
 ) -> str:
     with override_settings(**{**SITE, **settings}):
@@ -105,7 +105,7 @@ OWN_PLACE = [
 )
 @pytest.mark.parametrize(("origin", "scheme", "host", "expected"), OWN_PLACE)
 def test_the_requests_own_place(origin: str, scheme: str, host: str | None, expected: str) -> None:
-    assert verdict(origin, host, scheme=scheme) == expected
+    assert report(origin, host, scheme=scheme) == expected
 
 
 # ALLOWED_HOSTS, with DEBUG or not
@@ -122,7 +122,7 @@ OWN_HOSTS = [
 @pytest.mark.parametrize(("allowed", "debug", "expected"), OWN_HOSTS)
 def test_the_requests_own_host_must_be_allowed(allowed: list[str], debug: bool, expected: str) -> None:
     """Else whoever points a name of their own at this address would be at home here."""
-    assert verdict("http://example.com", "example.com", ALLOWED_HOSTS=allowed, DEBUG=debug) == expected
+    assert report("http://example.com", "example.com", ALLOWED_HOSTS=allowed, DEBUG=debug) == expected
 
 
 # variable of the request, its value, whether it tells who the visitor is
@@ -179,9 +179,9 @@ def test_where_the_site_has_hooks_every_page_is_looked_at() -> None:
     "differs from 0.6: pages of other sites",
 )
 def test_a_browser_without_cookies_may_come_from_anywhere() -> None:
-    assert verdict("https://evil.net", "example.com", cookie=None) == "accepted"
-    assert verdict("https://evil.net", "example.com", cookie="") == "accepted"
-    assert verdict("null", "example.com", cookie=None) == "accepted"
+    assert report("https://evil.net", "example.com", cookie=None) == "accepted"
+    assert report("https://evil.net", "example.com", cookie="") == "accepted"
+    assert report("null", "example.com", cookie=None) == "accepted"
 
 
 @pytest.mark.contract(
@@ -189,14 +189,14 @@ def test_a_browser_without_cookies_may_come_from_anywhere() -> None:
 )
 @pytest.mark.parametrize("cookie", ["sessionid=x", "unknown=1", "broken"])
 def test_any_cookie_counts(cookie: str) -> None:
-    assert verdict("https://evil.net", "example.com", cookie) == "refused"
+    assert report("https://evil.net", "example.com", cookie) == "refused"
 
 
 @pytest.mark.contract(
     "9.5 origin: decided: without cookie, authority and hooks, or without an origin, nothing is refused"
 )
 def test_what_is_no_browser_sends_no_origin() -> None:
-    assert verdict(None, "example.com") == "accepted"
+    assert report(None, "example.com") == "accepted"
 
 
 # ALLOWED_HOSTS, Origin, scheme of the request, Host
@@ -249,7 +249,7 @@ ALLOWED_HOSTS = [
 @pytest.mark.contract("9.5 origin: decided: where a proxy passes no host, the pages of ALLOWED_HOSTS are the site's")
 @pytest.mark.parametrize(("allowed", "origin", "scheme", "host", "expected"), ALLOWED_HOSTS)
 def test_allowed_hosts(allowed: list[str], origin: str, scheme: str, host: str | None, expected: str) -> None:
-    assert verdict(origin, host, scheme=scheme, ALLOWED_HOSTS=allowed) == expected
+    assert report(origin, host, scheme=scheme, ALLOWED_HOSTS=allowed) == expected
 
 
 # entry, Origin; the same in CSRF_TRUSTED_ORIGINS and in WS4REDIS_ALLOWED_ORIGINS
@@ -292,12 +292,12 @@ BARE_ENTRIES = [
 @pytest.mark.parametrize(("entry", "origin", "expected"), ENTRIES)
 @pytest.mark.parametrize("setting", ["CSRF_TRUSTED_ORIGINS", "WS4REDIS_ALLOWED_ORIGINS"])
 def test_trusted_origins(setting: str, entry: str, origin: str, expected: str) -> None:
-    assert verdict(origin, "example.com", **{setting: ["https://other.example", entry]}) == expected
+    assert report(origin, "example.com", **{setting: ["https://other.example", entry]}) == expected
 
 
 @pytest.mark.parametrize(("entry", "origin", "expected"), BARE_ENTRIES)
 def test_allowed_origins_without_a_scheme(entry: str, origin: str, expected: str) -> None:
-    assert verdict(origin, "example.com", WS4REDIS_ALLOWED_ORIGINS=(entry,)) == expected
+    assert report(origin, "example.com", WS4REDIS_ALLOWED_ORIGINS=(entry,)) == expected
 
 
 # Origin, Host, with DEBUG, without
@@ -321,8 +321,8 @@ THIS_MACHINE = [
 @pytest.mark.parametrize(("origin", "host", "with_debug", "without"), THIS_MACHINE)
 def test_one_machine_has_three_names_in_development(origin: str, host: str, with_debug: str, without: str) -> None:
     for allowed in (["*"], []):
-        assert verdict(origin, host, DEBUG=True, ALLOWED_HOSTS=allowed) == with_debug
-    assert verdict(origin, host, DEBUG=False) == without
+        assert report(origin, host, DEBUG=True, ALLOWED_HOSTS=allowed) == with_debug
+    assert report(origin, host, DEBUG=False) == without
 
 
 # whether the setting is on, X-Forwarded-Host, Host
@@ -397,7 +397,7 @@ BAD_ORIGINS = [
 @pytest.mark.parametrize("origin", BAD_ORIGINS, ids=lambda origin: ascii(origin[:30]))
 @pytest.mark.parametrize("debug", [False, True])
 def test_what_is_no_origin_is_refused(origin: str, debug: bool) -> None:
-    assert verdict(origin, "example.com", DEBUG=debug, ALLOWED_HOSTS=["example.com", "*"]) == "refused"
+    assert report(origin, "example.com", DEBUG=debug, ALLOWED_HOSTS=["example.com", "*"]) == "refused"
 
 
 BAD_HOSTS = ["", "evil.net\r\nX: y", "b" * 100_000, "exa mple.com", "пример.com", "\x00", "[::1", ":80", ".", "*"]

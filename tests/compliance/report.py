@@ -24,7 +24,7 @@ class Result(NamedTuple):
         return self.case.partition(".")[0]
 
     @property
-    def verdict(self) -> str:
+    def report(self) -> str:
         """The worse of the two."""
         return max(self.behavior, self.close, key=lambda each: (each not in GOOD, each != "OK"))
 
@@ -45,14 +45,14 @@ def read(folder: Path, setups: Iterable[str], cases: Iterable[str]) -> list[Resu
 
 
 def bad(results: Iterable[Result]) -> list[Result]:
-    return [each for each in results if each.verdict not in GOOD]
+    return [each for each in results if each.report not in GOOD]
 
 
 def count(results: Iterable[Result]) -> dict[str, dict[str, dict[str, int]]]:
-    """Set-up -> section -> verdict -> number."""
+    """Set-up -> section -> report -> number."""
     counts: dict[str, dict[str, Counter[str]]] = {}
     for each in results:
-        counts.setdefault(each.setup, {}).setdefault(each.section, Counter())[each.verdict] += 1
+        counts.setdefault(each.setup, {}).setdefault(each.section, Counter())[each.report] += 1
     return {setup: {section: dict(found) for section, found in by.items()} for setup, by in counts.items()}
 
 
@@ -62,6 +62,6 @@ def table(results: Iterable[Result], titles: dict[str, str]) -> str:
     sections = next(iter(counts.values()))
     rows = [["Section", *counts], ["---"] * (len(counts) + 1)]
     for section in sections:
-        cells = (", ".join(f"{n} {verdict}" for verdict, n in by[section].items()) for by in counts.values())
+        cells = (", ".join(f"{n} {report}" for report, n in by[section].items()) for by in counts.values())
         rows.append([f"{section} {titles[section]}", *cells])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -106,7 +106,7 @@ def test_all_public_names_are_documented() -> None:
 def test_every_ini_is_judged_good(path: Path) -> None:
     ini = configparser.ConfigParser(interpolation=None)
     ini.read(path)
-    assert uwsgi_options.judge(dict(ini["uwsgi"]), patched_late=False, python_in_venv=True) == ([], [])
+    assert uwsgi_options.check_options(dict(ini["uwsgi"]), patched_late=False, python_in_venv=True) == ([], [])
 
 
 def test_all_impossible_options_are_listed() -> None:

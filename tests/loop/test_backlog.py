@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.loop.test_subscriptions import Situation
-from ws4redis.core.metrics import tally
+from ws4redis.core.metrics import counters
 from ws4redis.core.publication import Publication
 from ws4redis.loop.slow_client import Backlog
 
@@ -26,9 +26,9 @@ BACKLOGS: list[tuple[int, bool, str, str, int]] = [
 
 @pytest.fixture(autouse=True)
 def dropped() -> Iterator[dict[str, int]]:
-    tally.clear()
-    yield tally
-    tally.clear()
+    counters.clear()
+    yield counters
+    counters.clear()
 
 
 def publications(words: str) -> list[Publication]:

@@ -20,7 +20,7 @@ from ws4redis.loop.directory import Directory
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.hub import Hub
 from ws4redis.loop.limits import ConnectionLimits
-from ws4redis.loop.timer_wheel import Roster
+from ws4redis.loop.timer_wheel import TimerWheel
 from ws4redis.websocket import WebSocket
 
 
@@ -86,10 +86,10 @@ class Process:
     def __init__(self, heartbeat: str | None = None) -> None:
         self.heartbeat = Heartbeat(heartbeat) if heartbeat else None
         self.lock = nullcontext()
-        self.patience, self.ticks, self.new_backlog = 5, 0, None
+        self.timeout, self.ticks, self.new_backlog = 5, 0, None
         self.redis_is_away = False
         self.allowance, self.limits = Allowance.per_second(None, None), ConnectionLimits()
-        self.connections, self.directory = Roster(MAX_DELAY), Directory[Any]()
+        self.connections, self.directory = TimerWheel(MAX_DELAY), Directory[Any]()
         self.runtime = self.pubsub = self
         self.hub = Hub(self)  # type: ignore[arg-type]
         self.absences = Absences(self.hub)
@@ -174,7 +174,7 @@ def ticks(process: Process, wire: Wire, count: int) -> list[tuple[int, Any]]:
     told = []
     for second in range(1, count + 1):
         process.ticks += 1
-        for each in process.connections.take(process.ticks, 10):
+        for each in process.connections.pop_due(process.ticks, 10):
             each.check_timers()
         told += [(second, each) for each in wire.told]
         wire.told.clear()

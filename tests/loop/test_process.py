@@ -22,7 +22,7 @@ def process(**options: Any) -> LoopProcess:
 
 # options, what the loop has of them
 OPTIONS: list[tuple[dict[str, Any], str, Any]] = [
-    ({"timeout": 0.5}, "patience", 0.5),
+    ({"timeout": 0.5}, "timeout", 0.5),
     ({"max_messages_per_second": 1, "max_bytes_per_second": None}, "allowance", (10, inf)),
     ({"io_uring": False}, "ring", None),
     ({}, "new_backlog", None),

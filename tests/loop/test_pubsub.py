@@ -464,7 +464,7 @@ class Rounds(Threads):
         super().__init__()
         self.waiting: list[Callable[[], Any]] = []
 
-    def soon(self, function: Callable[[], Any]) -> None:
+    def call_soon(self, function: Callable[[], Any]) -> None:
         self.waiting.append(function)
 
     def run(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers import Valkey, wait_for
 from tests.subscriptions import Heard
-from ws4redis.broker.connection import Subscription
+from ws4redis.broker.connection import SubscriberConnection
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.runtime.threads import ThreadRuntime
 
@@ -105,4 +105,4 @@ def test_without_redis() -> None:
     with Valkey() as server:
         client = server.client()
     with pytest.raises(RedisUnavailable):
-        Subscription(ThreadRuntime(), client)
+        SubscriberConnection(ThreadRuntime(), client)

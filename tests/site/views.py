@@ -11,7 +11,7 @@ from django.http import HttpResponse, JsonResponse
 
 from tests.site.hooks import RememberingSubscriber
 from ws4redis.auth.groups import update_groups
-from ws4redis.core.metrics import tally
+from ws4redis.core.metrics import counters
 from ws4redis.loop import process
 from ws4redis.publisher import RedisPublisher
 
@@ -50,7 +50,7 @@ def counts(request):
         "descriptors": len(os.listdir("/proc/self/fd")),
         "cpu": sum(os.times()[:2]),
         "memory": int(Path("/proc/self/statm").read_text().split()[1]) * 4096,
-        "tally": dict(tally),
+        "counters": dict(counters),
         "slow": in_flight,
         "released": len(RememberingSubscriber.released),
         "connections": 0,

@@ -28,7 +28,7 @@ _CONNECT_SECONDS = 2
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Subscription:
+class SubscriberConnection:
     """Speaks RESP3, where commands are answered between the publications.
 
     A key that is read here is therefore read at a known point of the stream: what came before is older, what comes
@@ -91,7 +91,7 @@ class Subscription:
     def send(self, command: Sequence[str | bytes]) -> None:
         """In one piece with what else is sent before the loop goes on."""
         if not self._commands:
-            self._runtime.soon(self._flush)
+            self._runtime.call_soon(self._flush)
         self._commands.append(hiredis.pack_command(tuple(command)))
 
     @property

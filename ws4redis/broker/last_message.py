@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import ReadOnlyError
 
 from ws4redis.broker.scripts import Script
-from ws4redis.core.metrics import tally
+from ws4redis.core.metrics import counters
 
 logger = logging.getLogger("ws4redis")
 
@@ -54,7 +54,7 @@ class Keeping:
         self._lock = threading.Lock()
 
     def was_refused(self, reason: str) -> None:
-        tally["not kept: refused by Redis"] += 1
+        counters["not kept: refused by Redis"] += 1
         with self._lock:
             is_new, self.refused = self.refused is None, reason
         if is_new:
@@ -67,7 +67,7 @@ class Keeping:
             logger.warning("Redis keeps messages again")
 
     def has_spared(self, channel: str) -> None:
-        tally["not kept: the key is not ours"] += 1
+        counters["not kept: the key is not ours"] += 1
         with self._lock:
             is_new, self._has_told_of_others = not self._has_told_of_others, True
         if is_new:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 from redis.exceptions import ResponseError
 
-from ws4redis.broker.connection import Push, Subscription
-from ws4redis.core.metrics import tally
+from ws4redis.broker.connection import Push, SubscriberConnection
+from ws4redis.core.metrics import counters
 from ws4redis.core.publication import Publication
 from ws4redis.exceptions import RedisUnavailable
 
@@ -131,7 +131,7 @@ class PubSub:
         self._hub = hub
         self._restored = restored
         self._begins = begins
-        self._subscription: Subscription | None = None
+        self._subscription: SubscriberConnection | None = None
         #: those whose replies are on their way, in order
         self._pending: deque[PendingReply] = deque()
         #: those that are asked when Redis is back
@@ -242,11 +242,11 @@ class PubSub:
         with self.runtime.lock:
             self._begin(subscription)
 
-    def _new_subscription(self) -> Subscription:
+    def _new_subscription(self) -> SubscriberConnection:
         while True:
             self._trying = self.runtime.ticks
             try:
-                return Subscription(self.runtime, self._client())
+                return SubscriberConnection(self.runtime, self._client())
             except Exception as error:
                 self._complain(error)
             self.runtime.sleep(self._delay())
@@ -262,7 +262,7 @@ class PubSub:
             logger.warning("Redis is away, websockets stay open and wait: %s", error)
         self._failures += 1
 
-    def _begin(self, subscription: Subscription) -> None:
+    def _begin(self, subscription: SubscriberConnection) -> None:
         """Subscribe to everything, and ask what was not answered."""
         if self._subscription is not None:  # another try was quicker
             subscription.close()
@@ -274,7 +274,7 @@ class PubSub:
             self._subscription = subscription
             self._lost(subscription, error)
 
-    def _ask_everything(self, subscription: Subscription) -> None:
+    def _ask_everything(self, subscription: SubscriberConnection) -> None:
         if self._confirmation is not None:
             self._confirmation.cancel()
         # not PING, which is an error while Redis cannot write its snapshot (MISCONF)
@@ -298,13 +298,13 @@ class PubSub:
 
     # called by the subscription, in no greenlet: what waits or logs is spawned, and nothing is raised
 
-    def _lost(self, subscription: Subscription | None, error: Exception) -> None:
+    def _lost(self, subscription: SubscriberConnection | None, error: Exception) -> None:
         """Also where it is not the connection that failed: what it would say next is no longer understood."""
         if subscription is None or subscription is not self._subscription:
             return
         self._subscription = self._work = None
         self._leaving.clear()
-        tally["subscription lost"] += 1
+        counters["subscription lost"] += 1
         with suppress(Exception):
             subscription.close()
         with suppress(Exception):  # else it is done when Redis is asked again
@@ -324,13 +324,13 @@ class PubSub:
             self._trying = None
         self._connect()
 
-    def _replied(self, subscription: Subscription, replies: list[Any]) -> None:
+    def _replied(self, subscription: SubscriberConnection, replies: list[Any]) -> None:
         if subscription is not self._subscription:
             subscription.close()
             return
         self._go_on(subscription, self._hand_on(replies))
 
-    def _go_on(self, subscription: Subscription, work: Iterator[None]) -> None:
+    def _go_on(self, subscription: SubscriberConnection, work: Iterator[None]) -> None:
         """Until the next pause, in which what Redis sends waits."""
         self._heard = self.runtime.ticks
         try:
@@ -339,7 +339,7 @@ class PubSub:
                     if self._work is None:
                         self._work = work
                         subscription.pause()
-                    self.runtime.soon(partial(self._continue, subscription, work))
+                    self.runtime.call_soon(partial(self._continue, subscription, work))
                 return
             if self._work is not None:
                 self._work = None
@@ -347,7 +347,7 @@ class PubSub:
         except Exception as error:
             self._lost(subscription, error)
 
-    def _continue(self, subscription: Subscription, work: Iterator[None]) -> None:
+    def _continue(self, subscription: SubscriberConnection, work: Iterator[None]) -> None:
         if work is self._work:  # else it was given up
             self._go_on(subscription, work)
 

@@ -5,4 +5,4 @@ from __future__ import annotations
 from collections import Counter
 
 #: reason -> how often in this process
-tally: Counter[str] = Counter()
+counters: Counter[str] = Counter()

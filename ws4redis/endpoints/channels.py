@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ws4redis.auth.lookups import Lookups
 from ws4redis.core.echo import EchoFilter
-from ws4redis.core.metrics import tally
+from ws4redis.core.metrics import counters
 from ws4redis.exceptions import REDIS_AWAY
 from ws4redis.loop.endpoint import Connection, Endpoint
 from ws4redis.redis_store import RedisMessage
@@ -65,7 +65,7 @@ class ChannelEndpoint(Endpoint):
         assert self._connection is not None
         may_be_kept = len(payload) <= _KEPT_FOR_EACH_BYTE * (_HANDSHAKE_BYTES + self._connection.bytes_received)
         if not may_be_kept:
-            tally["not kept: compressed too well"] += 1
+            counters["not kept: compressed too well"] += 1
         self._subscriber._may_be_kept = may_be_kept
         self._subscriber.publish_message(payload)
 

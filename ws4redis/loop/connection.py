@@ -13,7 +13,7 @@ from ws4redis.broker.client import serving_browser
 from ws4redis.core.closes import RATE_LIMIT, REDIS_UNAVAILABLE, SERVER_ERROR
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.identity import ANONYMOUS, Identity
-from ws4redis.core.metrics import tally
+from ws4redis.core.metrics import counters
 from ws4redis.core.publication import Batch, Publication
 from ws4redis.exceptions import REDIS_AWAY, RedisUnavailable, WebSocketError
 from ws4redis.loop.control import ControlSubscription
@@ -24,7 +24,7 @@ from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.liveness import CLOSING_AT_MOST, MAX_DELAY, PAUSED_CHECK_AFTER, Heartbeat, check_liveness
 from ws4redis.loop.subscriptions import Loop as SharedLoop
 from ws4redis.loop.subscriptions import Subscriptions
-from ws4redis.loop.timer_wheel import Roster
+from ws4redis.loop.timer_wheel import TimerWheel
 from ws4redis.websocket import WebSocket
 
 __all__ = ["MAX_DELAY", "Allowance", "Connection", "Heartbeat", "Opening"]
@@ -60,13 +60,13 @@ class Opening(Protocol):
 class Loop(SharedLoop, Protocol):
     """What a connection shares with the others of its process."""
 
-    connections: Roster
+    connections: TimerWheel
     heartbeat: Heartbeat | None
     allowance: Allowance
     directory: Directory[Connection]
     limits: ConnectionLimits
     #: ticks that a client waits for Redis before it is rejected
-    patience: float
+    timeout: float
 
     @property
     def redis_is_away(self) -> bool:
@@ -95,8 +95,8 @@ class Connection:
         "bytes_received",
         "endpoint",
         "seen",
+        "slot",
         "subscriptions",
-        "turn",
         "websocket",
     )
 
@@ -126,8 +126,8 @@ class Connection:
         self.bytes_received = 0
         #: the tick in which the client gave its last sign of life
         self.seen = loop.runtime.ticks
-        #: kept by the roster
-        self.turn = 0
+        #: set by the timer wheel
+        self.slot = 0
 
     def open(self) -> None:
         with self.lock:
@@ -236,7 +236,7 @@ class Connection:
         self._inbox.closed()
         if not self._inbox.busy:
             self.spawn(self._on_close)
-        self._loop.connections.discard(self)
+        self._loop.connections.cancel(self)
         self._loop.directory.discard(self)
         self._loop.limits.release(self._limit_keys)
 
@@ -366,7 +366,7 @@ class Connection:
 
     def _on_close(self) -> None:
         websocket = self.websocket
-        tally[f"closed with {websocket.close_code}"] += 1
+        counters[f"closed with {websocket.close_code}"] += 1
         # not in lost(): logging takes a lock, for which the loop itself cannot wait
         logger.debug("websocket %x closed with %s %r", id(websocket), websocket.close_code, websocket.close_reason)
         try:
@@ -377,13 +377,13 @@ class Connection:
 
     def _check_opening(self) -> None:
         waited = self._loop.runtime.ticks - self.seen
-        if self._loop.redis_is_away or waited > self._loop.patience:
+        if self._loop.redis_is_away or waited > self._loop.timeout:
             self.close()
         else:
             self._check_in(1)
 
     def _check_in(self, ticks: int) -> None:
-        self._loop.connections.put(self, self._loop.runtime.ticks + ticks)
+        self._loop.connections.schedule(self, self._loop.runtime.ticks + ticks)
 
 
 def _close_for(error: Exception) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from ws4redis.broker.last_message import keeping
 from ws4redis.broker.probe import Canary
 from ws4redis.broker.pubsub import PubSub
 from ws4redis.core.channels import prefix
-from ws4redis.core.metrics import tally
+from ws4redis.core.metrics import counters
 from ws4redis.exceptions import RedisIsAway
 from ws4redis.loop.absences import Absences
 from ws4redis.loop.connection import MAX_DELAY, Allowance, Connection, Heartbeat
@@ -22,7 +22,7 @@ from ws4redis.loop.directory import Directory
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
 from ws4redis.loop.limits import ConnectionLimits
 from ws4redis.loop.slow_client import Backlog
-from ws4redis.loop.timer_wheel import Roster
+from ws4redis.loop.timer_wheel import TimerWheel
 from ws4redis.protocol.deflate import Budget
 from ws4redis.protocol.frames import CloseCode
 from ws4redis.runtime.port import Runtime
@@ -57,8 +57,8 @@ class LoopProcess:
         self.options = options
         self.heartbeat: Heartbeat | None = None
         #: ticks that a client waits for Redis before it is rejected
-        self.patience = options.timeout
-        self.connections = Roster(MAX_DELAY)
+        self.timeout = options.timeout
+        self.connections = TimerWheel(MAX_DELAY)
         self.directory: Directory[Connection] = Directory()
         self.limits = ConnectionLimits()
         self.allowance = Allowance.per_second(options.max_messages_per_second, options.max_bytes_per_second)
@@ -99,7 +99,7 @@ class LoopProcess:
             "channels": len(self.hub.channels) - 1,
             "deliveries": self.hub.deliveries,
             "io_uring": self.ring is not None and self.ring.usable,
-            "counts": dict(sorted(tally.items())),
+            "counts": dict(sorted(counters.items())),
         }
         return healthy, figures
 
@@ -107,7 +107,7 @@ class LoopProcess:
     def redis_is_away(self) -> bool:
         silent = self.pubsub.silent
         # one more, for the canary of this tick is on its way; or what it does not take would fill the memory meanwhile
-        return silent > self.patience + 1 or (silent > 1 and self.pubsub.unsent > _MOST_UNSENT)
+        return silent > self.timeout + 1 or (silent > 1 and self.pubsub.unsent > _MOST_UNSENT)
 
     def check_redis(self) -> None:
         """Let no newcomer wait where all others have waited in vain.
@@ -168,7 +168,7 @@ class LoopProcess:
     def _some_have_taken_turns(self) -> bool:
         """False where it is nobody's turn any more."""
         with self.runtime.lock:
-            waiting = self.connections.take(self.runtime.ticks, _PAUSE_EVERY)
+            waiting = self.connections.pop_due(self.runtime.ticks, _PAUSE_EVERY)
             found = bool(waiting)
             try:
                 while waiting:
@@ -176,14 +176,14 @@ class LoopProcess:
                     waiting.pop()
             finally:
                 for each in waiting:
-                    self.connections.put(each, self.runtime.ticks + 1)
+                    self.connections.schedule(each, self.runtime.ticks + 1)
         return found
 
     def _take_turn(self, connection: Connection) -> None:
         try:
             connection.check_timers()
         except Exception as error:
-            self.connections.put(connection, self.runtime.ticks + 1)
+            self.connections.schedule(connection, self.runtime.ticks + 1)
             tell = partial(logger.error, "timer callback failed", exc_info=error)
             self.runtime.spawn(tell)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
-from ws4redis.core.metrics import tally
+from ws4redis.core.metrics import counters
 from ws4redis.core.publication import Publication
 
 
@@ -47,4 +47,4 @@ class Backlog:
 
     def _drop(self, key: object) -> None:
         self._size -= len(self._waiting.pop(key).payload)
-        tally["dropped for a slow browser"] += 1
+        counters["dropped for a slow browser"] += 1

@@ -1,4 +1,4 @@
-"""The connections of a process, and when each has its turn to look at the clock."""
+"""A timing wheel: when each connection must next be checked (Varghese and Lauck, 1987)."""
 
 from __future__ import annotations
 
@@ -10,38 +10,36 @@ if TYPE_CHECKING:
     from ws4redis.loop.connection import Connection
 
 
-class Roster:
-    """A set of connections in a timing wheel, with a part for each tick (Varghese and Lauck, 1987).
-
-    Ten thousand that are idle cost nothing but the looks at them, so each says when the next one is worth it.
+class TimerWheel:
+    """Schedules connections by tick. An idle one costs nothing until its tick comes.
 
     Args:
-        furthest: in how many ticks a turn may be.
+        max_delay: the furthest a check may be scheduled ahead, in ticks.
     """
 
-    def __init__(self, furthest: int) -> None:
-        self._parts: list[set[Connection]] = [set() for _ in range(furthest + 1)]
+    def __init__(self, max_delay: int) -> None:
+        self._slots: list[set[Connection]] = [set() for _ in range(max_delay + 1)]
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return sum(map(len, self._slots))
 
     def __iter__(self) -> Iterator[Connection]:
-        return chain(*self._parts)
+        return chain(*self._slots)
 
-    def put(self, connection: Connection, tick: int) -> None:
-        """Its next turn is then, and not when it was to be before."""
-        self.discard(connection)
-        connection.turn = tick % len(self._parts)
-        self._parts[connection.turn].add(connection)
+    def schedule(self, connection: Connection, tick: int) -> None:
+        """Make it due at ``tick``, replacing an earlier schedule."""
+        self.cancel(connection)
+        connection.slot = tick % len(self._slots)
+        self._slots[connection.slot].add(connection)
 
-    def discard(self, connection: Connection) -> None:
-        self._parts[connection.turn].discard(connection)
+    def cancel(self, connection: Connection) -> None:
+        self._slots[connection.slot].discard(connection)
 
-    def take(self, tick: int, most: int) -> list[Connection]:
-        """Some of those whose turn it is; whoever does not leave must be put again."""
-        place = tick % len(self._parts)
-        part = self._parts[place]
-        if len(part) <= most:
-            self._parts[place] = set()  # for one that was large keeps its memory
-            return [*part]
-        return [part.pop() for _ in range(most)]
+    def pop_due(self, tick: int, limit: int) -> list[Connection]:
+        """Remove and return up to ``limit`` connections due at ``tick``; those that stay must be re-scheduled."""
+        slot = tick % len(self._slots)
+        due = self._slots[slot]
+        if len(due) <= limit:
+            self._slots[slot] = set()  # a set that was large keeps its memory
+            return [*due]
+        return [due.pop() for _ in range(limit)]

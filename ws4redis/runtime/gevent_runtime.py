@@ -57,7 +57,7 @@ class GeventRuntime:
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         gevent.spawn(function, *args)
 
-    def soon(self, function: Callable[[], Any]) -> None:
+    def call_soon(self, function: Callable[[], Any]) -> None:
         gevent.get_hub().loop.run_callback(function)
 
     def run_in_loop(self, function: Callable[..., Result], *args: Any) -> Result:

@@ -57,7 +57,7 @@ class Runtime(Protocol):
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Run beside the caller, in a greenlet or thread of its own."""
 
-    def soon(self, function: Callable[[], Any]) -> None:
+    def call_soon(self, function: Callable[[], Any]) -> None:
         """Call it in the loop as a watcher's callback, when what runs now is done."""
 
     def run_in_loop(self, function: Callable[..., Result], *args: Any) -> Result:

@@ -50,8 +50,8 @@ class ThreadRuntime:
         name = getattr(function, "__qualname__", "callback")
         threading.Thread(target=function, args=args, name=f"ws4redis {name}", daemon=True).start()
 
-    def soon(self, function: Callable[[], Any]) -> None:
-        self._selecting().soon(function)
+    def call_soon(self, function: Callable[[], Any]) -> None:
+        self._selecting().call_soon(function)
 
     def run_in_loop(self, function: Callable[..., Result], *args: Any) -> Result:
         with self.lock:
@@ -111,7 +111,7 @@ class _Selector:
         self._selector.register(wait_end, selectors.EVENT_READ, None)
         self._soon: deque[Callable[[], Any]] = deque()
 
-    def soon(self, function: Callable[[], Any]) -> None:
+    def call_soon(self, function: Callable[[], Any]) -> None:
         self._soon.append(function)
         self._wake()
 

@@ -29,7 +29,7 @@ _LOOK_SECONDS = 0.05
 _SPARE_SECONDS = 1.0
 
 
-class Acceptors:
+class AcceptLocks:
     """Which workers accept on a listening socket: each holds a lock on a byte of it.
 
     A record lock (``fcntl``) needs nothing that was made before the fork, and ends with its process, however that ends.
@@ -66,17 +66,17 @@ class Acceptors:
         return False
 
 
-class Departure:
+class Drain:
     """The end of one worker.
 
     Args:
-        mercy: seconds from its beginning until uWSGI kills.
+        grace_seconds: seconds from its beginning until uWSGI kills.
         seconds: over which browsers are sent away (``WS4REDIS_DRAIN_SECONDS``).
     """
 
-    def __init__(self, acceptors: Acceptors, mercy: float, seconds: float) -> None:
-        self._acceptors = acceptors
-        self._mercy = mercy
+    def __init__(self, accept_locks: AcceptLocks, grace_seconds: float, seconds: float) -> None:
+        self._accept_locks = accept_locks
+        self._grace_seconds = grace_seconds
         self._seconds = seconds
         self._began: float | None = None
         self._is_stop = False
@@ -94,9 +94,9 @@ class Departure:
         self._is_stop = self._is_stop or is_stop
         if self._began is None:
             self._began = time.monotonic()
-            self._acceptors.leave()
+            self._accept_locks.leave()
 
-    def send_away(self, process: LoopProcess) -> None:
+    def close_all(self, process: LoopProcess) -> None:
         """Close all websockets, and wait for the browsers' answers."""
         self.begin()
         logger.info("%s browsers are sent away", len(process.connections))
@@ -107,7 +107,7 @@ class Departure:
         """Those that are left by batches; again and again it is looked whether anybody can take them."""
         for left in range(max(1, int(self._time() / _STEP_SECONDS)), 0, -1):
             process.runtime.sleep(_STEP_SECONDS * uniform(0.5, 1.5))
-            others = self._acceptors.others()
+            others = self._accept_locks.others()
             code = CloseCode.GOING_AWAY if self._is_stop and not others else CloseCode.SERVICE_RESTART
             process.close(code, share=1 / left if others else 1)
             if not (others and process.connections):
@@ -127,7 +127,7 @@ class Departure:
     def _time(self) -> float:
         """Seconds that browsers may still be given."""
         assert self._began is not None
-        left = self._began + self._mercy - _SPARE_SECONDS - time.monotonic()
+        left = self._began + self._grace_seconds - _SPARE_SECONDS - time.monotonic()
         return min(self._seconds, left)
 
 

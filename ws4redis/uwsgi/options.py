@@ -24,14 +24,14 @@ _IMPOSSIBLE = {
 _LEAST_BUFFER_SIZE = 32768
 
 
-class Verdict(NamedTuple):
+class OptionReport(NamedTuple):
     """Whole sentences: errors make websockets impossible, warnings come with the line to add."""
 
     errors: list[str]
     warnings: list[str]
 
 
-def judge(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) -> Verdict:
+def check_options(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) -> OptionReport:
     """Judge ``uwsgi.opt``.
 
     Args:
@@ -57,7 +57,7 @@ def judge(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) 
         warnings.append(f"requests with many cookies are refused: add buffer-size = {_LEAST_BUFFER_SIZE}")
     if "max-requests" in options:
         warnings.append("'max-requests' counts upgrades, and its end sends all browsers away: use max-worker-lifetime")
-    return Verdict(errors, warnings)
+    return OptionReport(errors, warnings)
 
 
 def _text(value: Any) -> str:

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from tests.servers import ROOT
-from ws4redis.uwsgi.drain import Acceptors
+from ws4redis.uwsgi.drain import AcceptLocks
 
 ANOTHER_WORKER = """
 import sys
-from ws4redis.uwsgi.drain import Acceptors
-acceptors = Acceptors(int(sys.argv[1]), 2)
+from ws4redis.uwsgi.drain import AcceptLocks
+accept_locks = AcceptLocks(int(sys.argv[1]), 2)
 for line in map(str.strip, sys.stdin):
     if line == "leave":
-        acceptors.leave()
+        accept_locks.leave()
     print(line, flush=True)
 """
 
@@ -35,7 +35,7 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
 
 @pytest.mark.parametrize("how", ["leave", "be killed"])
 def test_another_worker_accepts_until_it_leaves(listening: socket.socket, how: str) -> None:
-    mine = Acceptors(listening.fileno(), 1)
+    mine = AcceptLocks(listening.fileno(), 1)
     mine.leave()
     assert not mine.others()
     command = [sys.executable, "-c", ANOTHER_WORKER, str(listening.fileno())]
@@ -57,8 +57,8 @@ def test_another_worker_accepts_until_it_leaves(listening: socket.socket, how: s
 
 def test_where_nothing_can_be_locked_nobody_accepts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     descriptor = os.open(tmp_path, os.O_PATH)
-    acceptors = Acceptors(descriptor, 1)
-    acceptors.leave()
-    assert not acceptors.others()
+    accept_locks = AcceptLocks(descriptor, 1)
+    accept_locks.leave()
+    assert not accept_locks.others()
     assert "browsers will leave at once" in caplog.text
     os.close(descriptor)
