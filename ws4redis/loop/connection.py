@@ -25,6 +25,7 @@ from ws4redis.loop.liveness import CLOSING_AT_MOST, MAX_DELAY, PAUSED_CHECK_AFTE
 from ws4redis.loop.subscriptions import Loop as SharedLoop
 from ws4redis.loop.subscriptions import Subscriptions
 from ws4redis.loop.timer_wheel import TimerWheel
+from ws4redis.runtime.port import Event
 from ws4redis.websocket import WebSocket
 
 __all__ = ["MAX_DELAY", "Allowance", "Connection", "Heartbeat", "Opening"]
@@ -120,7 +121,7 @@ class Connection:
         self.subscriptions.send_first = endpoint.send_first
         self._inbox = inbox_for(endpoint.taking)
         #: set when the client has taken what waited for it
-        self._room: Any = None
+        self._room: Event | None = None
         #: what it has sent in the current window, and which that is
         self._frames = self._bytes = self._window = 0
         self.bytes_received = 0
@@ -162,11 +163,14 @@ class Connection:
 
     def send(self, message: str | bytes, binary: bool | None = None, wait: bool = False) -> None:
         while wait and not self.websocket.has_room(len(message)):
-            self._wait_for_room()
+            self._loop.runtime.run_in_loop(self._new_room).wait(1)  # a second later the websocket may be closed
         self._in_loop(self.websocket.send, message, binary)
 
     def receive(self, timeout: float | None = None) -> Any:
-        return self._inbox.receive(self, timeout)
+        while not isinstance(found := self._loop.runtime.run_in_loop(self._inbox.take, self), tuple):
+            if not found.wait(timeout):
+                raise TimeoutError(f"there was no message in {timeout} seconds")
+        return found[0]
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self._in_loop(self._close, code, reason)
@@ -261,7 +265,7 @@ class Connection:
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         self._loop.runtime.spawn(function, *args)
 
-    def new_event(self) -> Any:
+    def new_event(self) -> Event:
         return self._loop.runtime.new_event()
 
     def handled(self) -> None:
@@ -330,12 +334,11 @@ class Connection:
             self.websocket.abort()
             raise
 
-    def _wait_for_room(self) -> None:
-        with self.lock:
-            if not self.websocket.open:
-                raise WebSocketError("the websocket is closed")
-            room = self._room = self._room or self.new_event()
-        room.wait(1)  # a second later the websocket may be closed
+    def _new_room(self) -> Event:
+        if not self.websocket.open:
+            raise WebSocketError("the websocket is closed")
+        self._room = self._room or self.new_event()
+        return self._room
 
     def _fail(self, error: Exception) -> None:
         code, reason = _close_for(error)

@@ -12,6 +12,7 @@ from ws4redis.loop.endpoint import Taking
 
 if TYPE_CHECKING:
     from ws4redis.loop.connection import Connection
+    from ws4redis.runtime.port import Event
 
 #: what waits for an endpoint that pulls messages: so many of them, or so many bytes or characters
 _MAX_MESSAGES = 64
@@ -19,7 +20,7 @@ _MAX_SIZE = 1 << 18
 
 
 class Inbox(Protocol):
-    """One for each connection; its methods are called under the lock, but for ``receive``."""
+    """One for each connection; its methods are called in the loop."""
 
     #: messages are being handled, so ``on_close`` must wait for them
     busy: bool
@@ -32,7 +33,13 @@ class Inbox(Protocol):
     def closed(self) -> None:
         """No message follows."""
 
-    def receive(self, connection: Connection, timeout: float | None) -> Any: ...
+    def take(self, connection: Connection) -> tuple[Any, ...] | Event:
+        """The next message, or what is set when there is one or the websocket is closed.
+
+        Raises:
+            TypeError: this endpoint is given its messages.
+            WebSocketError: no message follows.
+        """
 
 
 class Dispatcher:
@@ -59,7 +66,7 @@ class Dispatcher:
     def closed(self) -> None:
         """What was received before is handled."""
 
-    def receive(self, connection: Connection, timeout: float | None) -> Any:
+    def take(self, connection: Connection) -> tuple[Any, ...] | Event:
         raise TypeError("This endpoint is given its messages: set taking = Taking.PULLED to receive() them.")
 
     def _start(self, connection: Connection) -> None:
@@ -102,7 +109,7 @@ class PullInbox:
         self._size = 0
         self._closed = False
         #: set when there is something to receive
-        self._waiting: Any = None
+        self._waiting: Event | None = None
 
     def put(self, connection: Connection, messages: list[Any]) -> None:
         for message in messages:
@@ -120,20 +127,17 @@ class PullInbox:
         self._closed = True
         self._wake()
 
-    def receive(self, connection: Connection, timeout: float | None) -> Any:
-        while True:
-            with connection.lock:
-                if self._messages:
-                    message, size = self._messages.popleft()
-                    self._size -= size
-                    if not self._is_full():
-                        connection.resume()
-                    return message
-                if self._closed:
-                    raise WebSocketError("the websocket is closed")
-                self._waiting = waiting = self._waiting or connection.new_event()
-            if not waiting.wait(timeout):
-                raise TimeoutError(f"there was no message in {timeout} seconds")
+    def take(self, connection: Connection) -> tuple[Any, ...] | Event:
+        if self._messages:
+            message, size = self._messages.popleft()
+            self._size -= size
+            if not self._is_full():
+                connection.resume()
+            return (message,)
+        if self._closed:
+            raise WebSocketError("the websocket is closed")
+        self._waiting = self._waiting or connection.new_event()
+        return self._waiting
 
     def _is_full(self) -> bool:
         return len(self._messages) >= _MAX_MESSAGES or self._size >= _MAX_SIZE
@@ -171,7 +175,7 @@ class HandOn:
     def closed(self) -> None:
         """All was handed on."""
 
-    receive = Dispatcher.receive
+    take = Dispatcher.take
 
 
 def _handle(connection: Connection, messages: Iterable[Any]) -> None:
