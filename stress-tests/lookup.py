@@ -36,8 +36,8 @@ def main() -> int:
 
 
 def ours(key: str) -> str:
+    from ws4redis.auth.identity import identity_of
     from ws4redis.auth.session import identify  # needs the settings
-    from ws4redis.core.channels import identity_of
 
     cookie = f"{settings.SESSION_COOKIE_NAME}={key}"
     request = WSGIRequest({"REQUEST_METHOD": "GET", "HTTP_COOKIE": cookie, "wsgi.input": BytesIO()})

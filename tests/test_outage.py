@@ -161,7 +161,7 @@ SILENCES = [
 @pytest.mark.parametrize(("silent", "unsent", "away"), SILENCES)
 def test_what_redis_does_not_take_is_bounded(silent: int, unsent: int, away: bool) -> None:
     """``stress-tests/abuse.py`` has newcomers by the thousand; all that they ask for waits in the memory."""
-    process = SimpleNamespace(patience=5, pubsub=SimpleNamespace(silent=silent, unsent=unsent))
+    process = SimpleNamespace(timeout=5, pubsub=SimpleNamespace(silent=silent, unsent=unsent))
     assert LoopProcess.redis_is_away.fget(process) == away
 
 
