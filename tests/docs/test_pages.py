@@ -102,9 +102,10 @@ def test_commands_and_links_outside_the_docs(page: str) -> None:
         assert "://" in link or (path.parent / link).is_file(), link
 
 
-def test_files_that_contributing_names_exist() -> None:
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/topics/architecture.md"])
+def test_files_that_are_named_exist(page: str) -> None:
     """Below the package, or below the project."""
-    names = re.findall(r"`([\w./*-]+(?:/|\.py|\.lua|\.md))`", (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
+    names = re.findall(r"`([\w./*-]+(?:/|\.py|\.lua|\.md))`", (ROOT / page).read_text("utf-8"))
     assert names
     missing = [each for each in names if not any(any(top.glob(each.rstrip("/"))) for top in (ROOT / "ws4redis", ROOT))]
     assert missing == []

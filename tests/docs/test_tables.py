@@ -123,11 +123,11 @@ def test_all_impossible_options_are_listed() -> None:
 
 
 def test_floors() -> None:
-    """The rows of the page are the lines of import-linter's layers that exist, from above."""
+    """The rows of the page are the lines of import-linter's layers that exist, from below."""
     declared = re.search(r"layers = \[\n(.+?)\n\]", (ROOT / "pyproject.toml").read_text(), re.DOTALL)[1]  # type: ignore[index]
     lines = [re.findall(r"(?<!\()ws4redis\.([\w.]+)", line) for line in declared.splitlines()]
     rows = [re.findall(r"`(.+?)`", row[1]) for row in table("topics/architecture.md")[1:]]
-    assert rows == [line for line in lines if line]
+    assert rows[::-1] == [line for line in lines if line]
 
 
 def test_each_room_is_on_a_floor() -> None:
@@ -135,6 +135,16 @@ def test_each_room_is_on_a_floor() -> None:
     package = ROOT / "ws4redis"
     rooms = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
     assert rooms - {"__init__"} <= set(re.findall(r"ws4redis\.(\w+)", declared))
+
+
+def test_each_file_is_on_a_floor() -> None:
+    """Architecture says of each file what it is for."""
+    floors = (DOCS / "topics/architecture.md").read_text("utf-8").partition("## Floors")[2].partition("## Walks")[0]
+    package = ROOT / "ws4redis"
+    files = {str(path.relative_to(package)) for path in package.rglob("*.py") if path.name != "__init__.py"}
+    named = set(re.findall(r"`([\w/]+\.py)`", floors))
+    assert files == named
+    assert len(named) > 50
 
 
 @pytest.mark.parametrize("room", ["loop", "broker", "runtime", "core"])
