@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: what no test can run: drawings and output
 NOT_CODE = {"text"}
-DIRECTIVES = {"{eval-rst}", "{glossary}", "{include}", "{literalinclude}", "{toctree}"}
+DIRECTIVES = {"{eval-rst}", "{include}", "{literalinclude}", "{toctree}"}
 
 #: pages outside the docs
 OUTSIDE = [
