@@ -15,7 +15,8 @@ from tests.protocol.client import BINARY, CONTINUATION, PING, TEXT, close_frame,
 from tests.wires import Loop, Owner, Wire, parsed
 from ws4redis.exceptions import WebSocketError
 from ws4redis.protocol.frames import Opcode, serialize
-from ws4redis.websocket import WebSocket, configure_socket, send_to_all, write_to_all
+from ws4redis.runtime.sockets import configure_socket
+from ws4redis.websocket import WebSocket, send_to_all, write_to_all
 
 UNMASKED = b"\x81\x01a"
 

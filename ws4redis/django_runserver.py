@@ -24,9 +24,10 @@ from ws4redis import settings
 from ws4redis.core.deprecated import Historic, historic_names, imported
 from ws4redis.exceptions import UpgradeRefused
 from ws4redis.loop.connection import Connection
+from ws4redis.runtime.sockets import configure_socket
 from ws4redis.runtime.threads import ThreadRuntime
 from ws4redis.upgrade.responses import Environ, StartResponse
-from ws4redis.websocket import WebSocket, WebSocketListener, configure_socket
+from ws4redis.websocket import WebSocket, WebSocketListener
 from ws4redis.wsgi_server import WebsocketWSGIServer
 
 logger = logging.getLogger("ws4redis")

@@ -52,10 +52,11 @@ from ws4redis.core.deprecated import historic_names, imported  # noqa: E402
 from ws4redis.exceptions import UpgradeRefused  # noqa: E402
 from ws4redis.loop.process import LoopProcess, running_process  # noqa: E402
 from ws4redis.runtime.gevent_runtime import GeventRuntime  # noqa: E402
+from ws4redis.runtime.sockets import StreamSocket, configure_socket  # noqa: E402
 from ws4redis.upgrade.responses import Environ, StartResponse  # noqa: E402
 from ws4redis.uwsgi import options as uwsgi_options  # noqa: E402
 from ws4redis.uwsgi.drain import AcceptLocks, Drain  # noqa: E402
-from ws4redis.websocket import StreamSocket, WebSocket, configure_socket  # noqa: E402
+from ws4redis.websocket import WebSocket  # noqa: E402
 from ws4redis.wsgi_server import WebsocketWSGIServer  # noqa: E402
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.core.deprecated import Historic, historic_names, imported
 from ws4redis.core.encoding import RAW, Dialect, encoding_of, opcode_of
@@ -20,6 +20,7 @@ from ws4redis.runtime.outbox import Outbox, OutboxFull
 if TYPE_CHECKING:
     from ws4redis.runtime.io_uring import Ring
     from ws4redis.runtime.port import Runtime, Watcher
+    from ws4redis.runtime.sockets import StreamSocket
 
 logger = logging.getLogger("django.request")
 
@@ -46,51 +47,8 @@ _READ_SIZE = 1 << 14
 #: a peer that has closed its socket is noticed by the reader: no signal, no line in the log of uWSGI
 _SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
-
-#: bytes that the kernel takes of what it cannot send yet; without this up to 4 MiB (tcp_wmem) for each that never reads
-_UNSENT_SIZE = 1 << 17
-
-#: the kernel gives up after so many milliseconds in which the other end has acknowledged nothing, or had no room; a
-#: minute, for that is how long the browser itself may be silent
-_UNACKNOWLEDGED_MILLISECONDS = 60_000
-
-#: over TCP, as far as the system has them; Nagle's delay would hold back the second of two frames
-_OPTIONS = [
-    (level, getattr(socket, name), value)
-    for level, name, value in (
-        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
-        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
-        (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", _UNSENT_SIZE),
-        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", _UNACKNOWLEDGED_MILLISECONDS),
-    )
-    if hasattr(socket, name)
-]
-
-
 #: bytes that are read of a peer that has left, decompressed
 _MOST_LAST_WORDS = 1 << 20
-
-
-def configure_socket(connected: Any) -> None:
-    """Make a socket non-blocking, and bound what the kernel does for it."""
-    connected.setblocking(False)
-    if connected.family in (socket.AF_INET, socket.AF_INET6):
-        for option in _OPTIONS:
-            connected.setsockopt(*option)
-
-
-class StreamSocket(Protocol):
-    """A stream socket that does not block: ``recv`` and ``send`` raise BlockingIOError where they would."""
-
-    def fileno(self) -> int: ...
-
-    def recv(self, size: int, /) -> bytes: ...
-
-    def send(self, data: bytes | memoryview, flags: int, /) -> int: ...
-
-    def shutdown(self, how: int, /) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class WebSocketListener(Protocol):

@@ -12,8 +12,8 @@ from gevent.event import Event
 
 from ws4redis.runtime.gevent_patches import READ, WRITE
 from ws4redis.runtime.gevent_threads import Job, ThreadPool
-from ws4redis.runtime.hang_up import has_hung_up
 from ws4redis.runtime.port import Result, Watcher
+from ws4redis.runtime.sockets import has_hung_up
 
 if TYPE_CHECKING:
     from ws4redis.runtime.io_uring import Ring

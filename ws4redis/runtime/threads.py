@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ws4redis.runtime.hang_up import has_hung_up
 from ws4redis.runtime.port import Result
+from ws4redis.runtime.sockets import has_hung_up
 
 if TYPE_CHECKING:
     from ws4redis.runtime.io_uring import Ring
