@@ -26,10 +26,10 @@ def check_number(channels: int, most: int) -> None:
 
 
 class ChannelSet:
-    """The part of redis-py's ``PubSub`` that makes sense where the loop delivers.
+    """The channels, with the part of redis-py's ``PubSub`` that applies where the loop delivers.
 
     Args:
-        most: how many there may be (``WS4REDIS_MAX_CHANNELS``).
+        most: the number of channels that are allowed (``WS4REDIS_MAX_CHANNELS``).
     """
 
     __slots__ = ("connection", "most", "names")

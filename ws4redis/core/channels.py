@@ -20,7 +20,7 @@ GROUPS_SESSION_KEY = "ws4redis:memberof"
 #: and the stamp that Redis had before it read them
 GROUPS_STAMP_SESSION_KEY = "ws4redis:memberof_at"
 
-#: in the order in which newcomers get what was kept
+#: in the order in which a new client gets last messages
 AUDIENCES = ("broadcast", "group", "user", "session")
 
 ECHO = "echo"
@@ -131,7 +131,7 @@ def facility_of(path: str) -> str:
 
 
 class ChannelRequest(NamedTuple):
-    """Who asks for what: enough to find the channels, and to find them again when the groups change."""
+    """What a websocket was opened with: enough to find its channels, again when the groups change."""
 
     identity: Identity
     facility: str

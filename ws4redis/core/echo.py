@@ -27,11 +27,11 @@ class Sent:
 class EchoFilter:
     """Messages that this client has published and that Redis will send back; each is dropped once.
 
-    Compared by content, because Redis carries no sender. Of two equal messages, one's own and somebody else's, one
-    arrives: which of the two cannot be told.
+    They are compared by content, because Redis carries no sender. Of two equal messages, one of them another client's,
+    one arrives, either of them.
 
-    Where the subscription is interrupted, a message may never come back, and would be dropped at the cost of somebody
-    else's. So what is doubtful is expected up to a mark in the stream, behind which it cannot come any more.
+    Where the subscription is interrupted, a message may never come back, and an equal one of another client would be
+    dropped for it. So what is doubtful is expected up to a mark in the stream, behind which it cannot come any more.
     """
 
     __slots__ = ("_doubtful", "_expected", "_lock", "_marking", "mark")

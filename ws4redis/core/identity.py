@@ -1,4 +1,4 @@
-"""Who a connection belongs to: what remains of a request once it is a websocket."""
+"""Identity: what remains of a request once it is a websocket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was refused, closed and dropped."""
+"""Counters of what was rejected, closed and dropped."""
 
 from __future__ import annotations
 

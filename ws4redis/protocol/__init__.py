@@ -5,7 +5,7 @@ speedups    masking, in C where wsaccel is installed
 frames      one frame: opcodes, close codes, parse and serialize
 deflate     permessage-deflate (RFC 7692)
 server      ServerProtocol: one websocket; answers pings and closes by itself
-handshake   request headers -> the 101 response, or a refusal
+handshake   request headers -> the 101 response, or an error
 
 A module imports only from those above it.
 """

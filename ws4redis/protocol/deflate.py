@@ -119,7 +119,7 @@ def _window_bits(value: str | None) -> int | None:
 
 
 class Budget:
-    """How many bytes may be compressed until it is refilled; shared by whoever shares a processor.
+    """How many bytes may be compressed until it is refilled; shared by all that use one processor.
 
     The last message may exceed it, which is taken off the next refill: no size of a message is too large for it.
     """
@@ -159,7 +159,7 @@ class Deflater:
     def for_agreement(agreement: Agreement, options: Options, budget: Budget | None = None) -> Deflater | None:
         """None where nothing is to be compressed.
 
-        Without context takeover a message is compressed once, with the window of the options. Who has asked for a
+        Without context takeover a message is compressed once, with the window of the options. A client that asks for a
         smaller one gets it uncompressed: each window would compress it again.
         """
         if agreement.server_context_takeover:

@@ -133,7 +133,7 @@ def select_subprotocol(offered: Sequence[str], preference: SubprotocolPreference
 
 
 def check_offered(name: str | None, offered: Sequence[str]) -> str | None:
-    # A browser fails the connection when it is given a subprotocol for which it did not ask.
+    # A client must fail the connection when it is given a subprotocol for which it did not ask.
     if name is not None and name not in offered:
         raise ValueError(f"subprotocol {name!r} was selected, but the client offers only {', '.join(offered)}")
     return name

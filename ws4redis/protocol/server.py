@@ -24,7 +24,7 @@ __all__ = ["MAX_MESSAGE_BYTES", "ServerProtocol", "State"]
 #: The largest message that is taken unless told otherwise, in bytes, over all its fragments.
 MAX_MESSAGE_BYTES = 1 << 20
 
-#: Of how many frames a message may be: so many, and one more for each so many bytes that are allowed.
+#: A message may have MIN_FRAGMENTS frames, and one more for each FRAGMENT_BYTES of the bytes that are allowed.
 MIN_FRAGMENTS = 1024
 FRAGMENT_BYTES = 16
 
@@ -43,7 +43,7 @@ new_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class State(IntEnum):
-    """RFC 6455, section 7.1; CLOSING: our close frame is out and the peer's is awaited; CLOSED: all has been said."""
+    """RFC 6455, section 7.1; CLOSING: our close frame is out and the peer's is awaited; CLOSED: nothing follows."""
 
     OPEN = 1
     CLOSING = 2
@@ -118,10 +118,10 @@ class IncomingMessage:
 class ServerProtocol:
     """One websocket, from the 101 response to its end.
 
-    ``close_code`` and ``close_reason`` are those of whoever began to close. ``inflater`` is set where compression
-    was agreed on.
+    ``close_code`` and ``close_reason`` are those of the side that began to close. ``inflater`` is set where
+    compression was agreed on.
 
-    Whoever owns the descriptor must
+    The owner of the descriptor must
 
     * give what was read to ``receive_data``, or call ``receive_eof``, and handle the messages that it returns;
     * write ``data_to_send`` after each of these calls, and after ``ping`` and ``close``;
@@ -212,7 +212,7 @@ class ServerProtocol:
     # Parsing
 
     def _is_short_message(self, data: bytes) -> bool:
-        """True for nearly all that browsers send: one read, one short frame, one message, and nothing before it."""
+        """True for nearly all that clients send: one read, one short frame, one message, and nothing before it."""
         size = len(data)
         return (
             SHORT_HEADER_BYTES <= size <= MAX_SHORT_BYTES
@@ -330,7 +330,7 @@ class ServerProtocol:
         self._end(error.code, error.reason)
 
     def _end(self, code: int, reason: str) -> None:
-        if self.state is not State.CLOSING:  # else it was our own will, whatever the peer answers
+        if self.state is not State.CLOSING:  # else this side began, and its own code counts
             self.close_code, self.close_reason = int(code), reason
         self.state = State.CLOSED
         self._message = None

@@ -1,4 +1,4 @@
-"""Private names of other packages: whoever uses one says so here, for any new version may have moved it."""
+"""Private names of other packages: a module that uses one declares it here, for a new version may have moved it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def must_have(package: str, owner: Any, *names: str) -> None:
-    """Called where a module is imported: before anybody connects, not in the middle of a delivery.
+    """Check the names when a module is imported, not in the middle of a delivery.
 
     Raises:
         ImportError: which names are missing, and what to do.

@@ -1,4 +1,4 @@
-"""What of gevent must be mended, and its private names."""
+"""Corrections to gevent, and its private names."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from ws4redis.runtime.borrowed import must_have
 
 READ, WRITE = 1, 2
 
-#: how soon a waiter for a lock looks again whether it is free; each time twice as long, up to the latter
-_LOOK_AGAIN_SECONDS = 0.02
-_LOOK_AGAIN_AT_LEAST_SECONDS = 0.5
+#: a waiter for a lock polls it after the first delay; each further one is twice as long, up to the second
+_FIRST_POLL_SECONDS = 0.02
+_LONGEST_POLL_SECONDS = 0.5
 
 must_have("gevent", SocketMixin, "hub", "_read_event", "_write_event", "_wait", "_drop_events_and_close")
 
 
-def _let_waiters_look_again() -> None:
+def _let_waiters_poll() -> None:
     """Make patched locks safe between threads.
 
     gevent wakes a waiter of another thread "in the hope" that this thread uses the lock again (``Semaphore.
     _handle_unswitched_notifications``); where it does not, the waiter never wakes for a lock that is free. The locks
-    are everywhere (logging, asgiref, drivers), so all of them are mended.
+    are everywhere (logging, asgiref, drivers), so all of them are corrected.
     """
     acquire = LockType.acquire
-    if acquire.__name__ == "patiently":
+    if acquire.__name__ == "acquire_polling":
         return
 
-    def patiently(lock: LockType, blocking: bool = True, timeout: float = -1) -> bool:
+    def acquire_polling(lock: LockType, blocking: bool = True, timeout: float = -1) -> bool:
         if not blocking:
             return acquire(lock, blocking, timeout)  # type: ignore[no-any-return]
         if BoundedSemaphore.acquire(lock, False):  # as most are, and this is the short way to know
             return True
         end = time.monotonic() + timeout if timeout >= 0 else float("inf")
-        look_again = _LOOK_AGAIN_SECONDS
-        while not acquire(lock, True, max(0, min(look_again, end - time.monotonic()))):
+        delay = _FIRST_POLL_SECONDS
+        while not acquire(lock, True, max(0, min(delay, end - time.monotonic()))):
             if time.monotonic() >= end:
                 return False
-            look_again = min(2 * look_again, _LOOK_AGAIN_AT_LEAST_SECONDS)
+            delay = min(2 * delay, _LONGEST_POLL_SECONDS)
         return True
 
-    LockType.acquire = LockType.__enter__ = patiently
+    LockType.acquire = LockType.__enter__ = acquire_polling
 
 
-_let_waiters_look_again()
+_let_waiters_poll()
 
 
 def _let_sockets_move() -> None:

@@ -24,7 +24,7 @@ _poll = monkey.get_original("select", "poll")
 class GeventRuntime:
     """gevent's loop of this process; used after the fork only."""
 
-    #: in how many ``run_in_thread`` runs what it is given, at most; set by the server, before the first use
+    #: the threads of ``run_in_thread``, at most; set by the server, before the first use
     threads = 16
 
     def __init__(self) -> None:

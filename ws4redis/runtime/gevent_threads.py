@@ -26,8 +26,8 @@ class ThreadPool:
     """Native threads, started when they are needed.
 
     Not gevent's own: between two jobs its threads wait natively, with a hub that does not run. A patched lock (of
-    logging, asgiref, a driver) that such a thread used last tells the next in line through that very hub, that is
-    never. Here a thread waits in its hub.
+    logging, asgiref, a driver) that such a thread used last would wake the next waiter through that hub, so never.
+    Here a thread waits in its hub.
     """
 
     def __init__(self, size: int) -> None:
@@ -40,8 +40,8 @@ class ThreadPool:
     def run(self, function: Callable[..., Result], *args: Any) -> Result:
         """Wait for a thread and for the result, while other greenlets run; called in the loop's thread only.
 
-        While a job may still turn out to be quick no other one begins, and unless there are slow ones even the loop
-        rests: threads that want the interpreter at the same time take it from each other at every system call. That
+        While a job may still turn out to be quick no other one starts, and unless there are slow ones the loop itself
+        waits: threads that want the interpreter at the same time take it from each other at every system call. That
         had been a fifth of what a connect with a session costs.
         """
         job: Job[Result] = Job(function, args)
@@ -73,7 +73,7 @@ class ThreadPool:
 
 
 class Job(Generic[Result]):
-    """A call in another thread, and what came of it."""
+    """A call in another thread, and its result or error."""
 
     def __init__(self, function: Callable[..., Result], args: tuple[Any, ...]) -> None:
         self._call = partial(function, *args)
@@ -81,7 +81,7 @@ class Job(Generic[Result]):
         self._running.acquire()
         self._value: Any = None
         self._error: BaseException | None = None
-        #: told by the thread, through the loop
+        #: set by the thread, through the loop
         self.waiter: Event | None = None
 
     def work(self) -> None:
@@ -122,7 +122,7 @@ class _Thread:
         """Until it is done, while other greenlets run."""
         if job.waiter is None:
             job.waiter = Event()
-        # it may have been done before anybody waited
+        # it may have been done before there was a waiter
         return job.is_done() or job.waiter.wait(seconds)
 
     def _main(self, started: AsyncResult) -> None:

@@ -1,4 +1,4 @@
-"""What the kernel has not yet taken for one browser."""
+"""What the kernel has not yet taken for one client."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Callable
 
 
 class OutboxFull(Exception):
-    """More waits than may."""
+    """There is no room for more."""
 
 
 class Outbox:
     """A bounded send buffer.
 
-    Chunks are shared: the same bytes may wait for a thousand slow browsers and exist once.
+    Chunks are shared: the same bytes may wait for a thousand slow clients and exist once.
 
     Args:
-        limit: how many bytes may wait.
-        now: the tick in which it comes into being.
+        limit: the bytes that may wait.
+        now: the current tick.
     """
 
     __slots__ = ("_chunks", "_limit", "_sent", "_size", "moved")
 
     def __init__(self, limit: int, now: int = 0) -> None:
         self._limit = limit
-        #: the tick in which the kernel has taken something last; kept by the owner
+        #: the tick in which the kernel has taken something last; updated by the owner
         self.moved = now
         self._chunks: deque[bytes] = deque()
         self._size = 0
@@ -49,14 +49,14 @@ class Outbox:
         if full:
             raise OutboxFull
 
-    def cut(self, last_words: bytes) -> None:
-        """Drop whatever is not begun, and let ``last_words`` follow what is; regardless of the limit."""
+    def cut(self, final: bytes) -> None:
+        """Drop what is not begun, and let ``final`` follow what is; regardless of the limit."""
         begun = [self._chunks[0]] if self._sent else []
-        self._chunks = deque([*begun, last_words])
+        self._chunks = deque([*begun, final])
         self._size = sum(map(len, self._chunks)) - self._sent
 
     def flush(self, send: Callable[[memoryview], int]) -> None:
-        """Send until all is gone or ``send`` raises ``BlockingIOError``, which is swallowed."""
+        """Send until all is gone or ``send`` raises ``BlockingIOError``."""
         try:
             while self._chunks:
                 chunk = self._chunks[0]

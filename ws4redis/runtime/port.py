@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Watcher(Protocol):
-    """Calls back whenever a descriptor is ready, in no greenlet: what is called must not block, nor log."""
+    """Calls back whenever a descriptor is ready, in no greenlet: the callback must not block, nor log."""
 
     def start(self, callback: Callable[[], Any]) -> None: ...
 
@@ -31,18 +31,18 @@ class Event(Protocol):
 
 
 class Runtime(Protocol):
-    #: seconds, counted by the loop's process: the time for what need not know it exactly
+    #: seconds, counted by the loop: a clock that is cheap and not exact
     ticks: int
 
     @property
     def lock(self) -> AbstractContextManager[Any]:
-        """Held, and never while waiting, by whoever changes what the loop knows; its callbacks are called under it.
+        """Protects the loop's state. Hold it to change that state; never block while holding it.
 
-        Greenlets switch only where they wait and need none; threads do.
+        Loop callbacks run with it held. Greenlets switch only where they wait, and need no real one.
         """
 
     def start(self) -> None:
-        """Called in the loop's thread, before all others."""
+        """Must be called in the loop's thread, before all others."""
 
     def watch_readable(self, descriptor: int) -> Watcher: ...
 
@@ -52,22 +52,21 @@ class Runtime(Protocol):
         """Whether the peer has closed its end of a connection, known without reading."""
 
     def open_ring(self, size: int) -> Ring | None:
-        """Sends to so many sockets at once; None where the kernel does not allow it."""
+        """A ring that sends to ``size`` sockets at once; None where the kernel does not allow it."""
 
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Run beside the caller, in a greenlet or thread of its own."""
 
     def call_soon(self, function: Callable[[], Any]) -> None:
-        """Call it in the loop as a watcher's callback, when what runs now is done."""
+        """Call it in the loop as a watcher's callback, when the current callback is done."""
 
     def run_in_loop(self, function: Callable[..., Result], *args: Any) -> Result:
-        """Call it under the lock; where only the loop's thread may do that, another one waits for the result."""
+        """Call it under the lock and return its result; where only the loop's thread may, another thread waits."""
 
     def sleep(self, seconds: float) -> None:
-        """Let the others run; 0 gives way to those that are ready."""
+        """Let other greenlets or threads run; 0 gives way to those that are ready."""
 
-    def new_event(self) -> Event:
-        """A flag for which greenlets, or threads, can wait."""
+    def new_event(self) -> Event: ...
 
     def run_in_thread(self, function: Callable[..., Result], *args: Any) -> Result:
         """Run in a real thread and wait for the result while the loop goes on."""

@@ -75,7 +75,7 @@ class ThreadRuntime:
 
 
 class Watcher:
-    """Wants to know when a descriptor is ready for one kind of event; used under the runtime's lock."""
+    """Watches a descriptor for one kind of event; used under the runtime's lock."""
 
     __slots__ = ("_selector", "callback", "descriptor", "event")
 
@@ -153,7 +153,7 @@ class _Selector:
         try:
             callback()
         except Exception:
-            logger.exception("a callback of the websocket loop failed")
+            logger.exception("loop callback failed")
 
     def _watchers(self, descriptor: int) -> set[Watcher] | None:
         key = self._selector.get_map().get(descriptor)
