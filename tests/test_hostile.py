@@ -455,7 +455,7 @@ def test_a_users_name_is_one_line(named_site: Site, redis_server: Valkey, facili
     assert redis_server.client().publish(f"user:{name}:a", "hi") == 1
     assert browser.recv() == "hi"
     redis_server.client().publish(f"ws4redis:memberof:{name}", f"wrong {FORGED}")
-    wait_for(lambda: "is not understood" in named_site.log()[before:], "the warning about groups")
+    wait_for(lambda: "cannot read the groups" in named_site.log()[before:], "the warning about groups")
     wait_for(lambda: f"user:{facility}" in named_site.log()[before:], "the line about channels")
     assert_one_line(named_site, before, facility)
 

@@ -475,7 +475,7 @@ def test_a_database_that_fails_lets_nobody_into_a_group(lossy: Lossy, facility: 
     lossy.site.connect(f"/ws/{facility}?subscribe-group", cookie=john)
     lossy.valkey.client().publish(f"group:chatusers:{facility}", "for members")
     assert opened.recv() == "for members"
-    assert lossy.site.log().count("cannot be looked up") == 1, "loud once"
+    assert lossy.site.log().count("group lookup failed") == 1, "loud once"
 
 
 def test_what_is_published_after_the_answer_is_heard_by_who_was_looked_up(lossy: Lossy, facility: str) -> None:

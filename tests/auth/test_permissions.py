@@ -122,7 +122,7 @@ def test_a_hook_that_returns_nothing_leaves_all_and_is_named_once(
     for _ in range(3):
         assert allowed(callback) == FLAGS
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("django.request", logging.WARNING)
+    assert (record.name, record.levelno) == ("ws4redis", logging.WARNING)
     assert "WS4REDIS_ALLOWED_CHANNELS" in record.getMessage()
     assert name in record.getMessage()
 

@@ -1,1 +1,1 @@
-"""Who is it (``authenticators``), from which page (``origin``), what may they do (``permissions``), and how often."""
+"""Authentication (``authenticators``), the page's ``origin``, ``permissions`` and ``limits``."""

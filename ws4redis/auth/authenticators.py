@@ -1,4 +1,4 @@
-"""The ways of finding out who a client is; the first that applies to a request is used."""
+"""Authenticators: the first that applies to a request says which user and session it has."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from ws4redis.auth.permissions import hook
 
 
 class Authenticator:
-    """One way. It is closed by default: one that does not say otherwise applies to each request, in a thread."""
+    """One way. Closed by default: one that overrides nothing applies to each request, in a thread."""
 
     #: whether ``authenticate`` may block
     needs_thread = True
 
     def applies(self, request: HttpRequest, site_decides: bool) -> bool:
-        """Whether this request has what it takes; must not block.
+        """Whether the request has such a credential; must not block.
 
         Where no authenticator applies, and only there, the client is anonymous and nothing is looked up.
 
         Args:
-            site_decides: code of the site says who may do what, so it may expect a user and a session of everybody.
+            site_decides: code of the site checks permissions, so it may expect each request to have a user and a
+                session.
         """
         return True
 
     def authenticate(self, request: HttpRequest) -> None:
-        """Set ``request.user`` and ``request.session``; an exception rejects the request."""
+        """Must set ``request.user`` and ``request.session``; an exception rejects the request."""
         raise NotImplementedError
 
 
@@ -37,7 +38,7 @@ class SiteHook(Authenticator):
     """``WS4REDIS_PROCESS_REQUEST``, in place of all others.
 
     Args:
-        setting: returns its value of now: a callable, its path, or None.
+        setting: returns the current value: a callable, its path, or None, which means that this does not apply.
     """
 
     def __init__(self, setting: Callable[[], Any]) -> None:
@@ -49,7 +50,7 @@ class SiteHook(Authenticator):
     def authenticate(self, request: HttpRequest) -> None:
         process_request = hook(self._setting())
         if process_request is None:
-            raise ImproperlyConfigured("WS4REDIS_PROCESS_REQUEST went while a request was on its way")
+            raise ImproperlyConfigured("WS4REDIS_PROCESS_REQUEST was unset during a request")
         process_request(request)
 
 

@@ -10,18 +10,17 @@ from django.http import HttpRequest
 #: the peer of a Unix socket, as uWSGI's http-socket says; others say nothing
 _UNIX_SOCKET = "0.0.0.0"
 
-#: all that a proxy calls an address and that is none
+#: for what a proxy sends in place of an address
 _UNKNOWN = "unknown"
 
 
 def client_address(request: HttpRequest, proxies: Collection[str]) -> str:
     """The nearest address that is none of the trusted proxies (``WS4REDIS_TRUSTED_PROXIES``).
 
-    A proxy appends the address from which it was asked to X-Forwarded-For; what stands before it, anybody may have
-    written.
+    A proxy appends the address of its own client to X-Forwarded-For; what stands before it can be forged.
 
     Returns:
-        an address without port or zone, ``unknown`` where a proxy writes something else, or nothing if it is not told.
+        an address without port or zone, ``unknown`` where a proxy writes something else, empty where nothing tells it.
     """
     networks = [ip_network(each, strict=False) for each in proxies if each != "unix"]
     remote = str(request.META.get("REMOTE_ADDR", ""))

@@ -1,9 +1,9 @@
 """Groups that change while their members are connected.
 
 The login signal stores the names of a user's groups in the session, with the stamp that Redis had before they were
-read. A later change is kept in Redis under a new stamp, and is published on a channel of the same name. A stamp is
-``<epoch>:<number>``: the number counts the changes, the epoch is a random one that ends when Redis loses its data. So
-whoever compares two stamps knows which came later, or that only the database knows.
+read. A later change is stored in Redis under a new stamp, and published on a channel of the same name. A stamp is
+``<epoch>:<number>``: the number counts the changes, the epoch is a random one that ends when Redis loses its data. Two
+stamps thus tell which came later, or that only the database knows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAKE_STAMP = Script("read_stamp", "make_stamp")
 _UPDATE = Script("read_stamp", "update_groups")
 _OFFER = Script("offer_groups")
 
-#: what the database has said may be forgotten: it is asked again
+#: what the database has said may expire: it is asked again
 _LOOKED_UP_SECONDS = 24 * 3600
 
 #: Redis loses its data seldom, and hardly ever while the database is asked
@@ -81,7 +81,7 @@ def names_of_groups(user: Any) -> list[str]:
 
 
 def current_stamp(redis: Redis) -> str:
-    """The stamp of now; made where Redis has none.
+    """The current stamp; made where Redis has none.
 
     Raises:
         RedisUnavailable: Redis did not answer within ``WS4REDIS_TIMEOUT``.
@@ -95,7 +95,7 @@ def current_stamp(redis: Redis) -> str:
 
 
 def with_newer_groups(identity: Identity, update: bytes | None) -> Identity:
-    """The identity after an update that was published, or kept; unless the identity is known to be the newer."""
+    """The identity after an update that was published or stored, unless the identity is known to be the newer."""
     told = _read(identity, update)
     if told is None or (told.looked_up and identity.row is None):
         return identity
@@ -106,7 +106,7 @@ def with_newer_groups(identity: Identity, update: bytes | None) -> Identity:
 
 
 def with_kept_groups(identity: Identity, stamp: bytes | None, update: bytes | None) -> Identity | None:
-    """The identity in the groups of now, by what Redis has kept; None where only the database knows them.
+    """The identity with its current groups, by what Redis has stored; None where only the database knows them.
 
     Args:
         stamp: the value of the first of ``groups_keys()``.
@@ -132,7 +132,7 @@ def is_of_the_epoch(identity: Identity, stamp: bytes | None) -> bool:
 
 
 def current_identity(request: HttpRequest | None, redis: Redis | None = None) -> Identity:
-    """Whom a request stands for, in the groups of now (MGET, and the database where Redis does not know them).
+    """The request's identity with its current groups (MGET, and the database where Redis does not know them).
 
     Args:
         redis: by default that of ``WS4REDIS_CONNECTION``.
@@ -148,16 +148,16 @@ def current_identity(request: HttpRequest | None, redis: Redis | None = None) ->
 def in_groups_of_now(
     request: HttpRequest | None, identity: Identity, stamp: bytes | None, update: bytes | None
 ) -> Identity:
-    """The request's identity, by what Redis has kept or else by the database; for views, where it may be asked."""
+    """The same, by what Redis has stored or else by the database; for views, where that may be asked."""
     known = with_kept_groups(identity, stamp, update)
     if known is not None:
         return known
-    # nobody else is told: the view may be in a transaction that does not last
+    # not published: the view may be in a transaction that does not last
     return identity._replace(groups=tuple(names_of_groups(request.user)))  # type: ignore[union-attr]
 
 
 def look_up_groups(identity: Identity, redis: Redis) -> None:
-    """Ask the database, unless Redis knows by now, and publish as an update in which groups the user is; blocks.
+    """Ask the database, unless Redis knows by now, and publish the user's groups as an update; blocks.
 
     Raises:
         RedisUnavailable: Redis did not take it within ``WS4REDIS_TIMEOUT``.
@@ -174,7 +174,7 @@ def look_up_groups(identity: Identity, redis: Redis) -> None:
         with redis_client.redis_errors():
             if _OFFER(redis, keys, stamp, epoch, update, _LOOKED_UP_SECONDS):
                 return
-    raise RedisUnavailable("Redis has lost its data again and again")
+    raise RedisUnavailable(f"Redis has lost its data {_TRIES} times")
 
 
 def _names_in_database(identity: Identity) -> list[str]:
@@ -193,7 +193,7 @@ def _parsed(stamp: str | bytes | None) -> Stamp | None:
 
 
 def _read(identity: Identity, update: bytes | None) -> Update | None:
-    """None where there is none, and a line in the log where it is none of ours."""
+    """None where there is none, or where it is none of ours, which is logged."""
     if update is None:
         return None
     try:
@@ -204,5 +204,5 @@ def _read(identity: Identity, update: bytes | None) -> Update | None:
             return Update(names, at, told.get("looked_up") is True)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
-    logger.warning("what Redis has as the groups of %r is not understood: %.100r", identity.username, update)
+    logger.warning("cannot read the groups of %r in Redis: %.100r", identity.username, update)
     return None

@@ -1,4 +1,4 @@
-"""What the source of a site's hook tells: whether it may return None, and whether it takes visitors for None."""
+"""What the source of a site's hook tells: whether it may return None, and whether it takes anonymous users for None."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NO_PLAIN_RETURN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYN
 def _definition(code: Any) -> ast.FunctionDef | ast.Lambda | None:
     kind = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef
     found = [node for node in _nodes(code) if isinstance(node, kind)]
-    # of several lambdas in one line nobody knows which it is
+    # several lambdas in one line cannot be told apart
     return found[0] if len(found) == 1 or (found and kind is ast.FunctionDef) else None
 
 
@@ -85,10 +85,10 @@ def _is_none(value: ast.expr | None) -> bool:
     return False
 
 
-#: what a visitor who has not logged in lacks -> how to ask for it
+#: what an anonymous user lacks -> how to ask for it
 _NEVER_NONE = {"user": "request.user.is_authenticated", "session": "request.session.session_key"}
 
-#: whoever looks at one of these knows such visitors
+#: a function that looks at one of these knows anonymous users
 _TELLING = {"is_authenticated", "is_anonymous", "is_active", "is_staff", "is_superuser", "pk", "id", "session_key"}
 
 

@@ -1,4 +1,4 @@
-"""How many websockets a client may have."""
+"""The connection limits that apply to a request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NETWORK_BITS = 64
 
 
 def connection_limits(request: HttpRequest, identity: Identity, options: Options) -> dict[str, int]:
-    """The keys under which a websocket is counted, and how many websockets each of them may have."""
+    """The keys under which a websocket is counted, and the number of websockets that each of them may have."""
     limits = {}
     if options.max_websockets is not None:
         limits[PROCESS] = options.max_websockets
@@ -35,5 +35,5 @@ def connection_limits(request: HttpRequest, identity: Identity, options: Options
 
 
 def _network(address: str) -> str:
-    """Who has one IPv6 address has 2 ** 64 of them."""
+    """A client that has one IPv6 address has 2 ** 64 of them."""
     return str(ip_network(f"{address}/{_NETWORK_BITS}", strict=False)) if ":" in address else address

@@ -21,7 +21,7 @@ _PAUSE_SECONDS = 1.0
 
 
 class Runtime(Protocol):
-    """What is needed of ``loop.runtime.Runtime``."""
+    """What is needed of ``runtime.port.Runtime``."""
 
     @property
     def lock(self) -> AbstractContextManager[Any]: ...
@@ -36,8 +36,8 @@ class Runtime(Protocol):
 class Lookups:
     """One lookup at a time, and one for all websockets of a user; the answer is published, as an update of groups.
 
-    The user who came last is the first: who waits for the upgrade is given up sooner than who is connected. While the
-    database fails it is asked again and again.
+    The latest user comes first: a client that waits for the upgrade times out, one that is connected does not. While
+    the database fails it is asked again, once a second.
 
     Args:
         runtime: the kind of concurrency.
@@ -82,7 +82,7 @@ class Lookups:
             with self._runtime.lock:
                 self._waiting.setdefault(identity.username, identity)
                 self._waiting.move_to_end(identity.username, last=False)
-            self._complain(identity, error)
+            self._log_failure(identity, error)
             self._runtime.sleep(_PAUSE_SECONDS)
         else:
             self._failing = False
@@ -93,11 +93,11 @@ class Lookups:
         finally:
             connections.close_all()
 
-    def _complain(self, identity: Identity, error: Exception) -> None:
+    def _log_failure(self, identity: Identity, error: Exception) -> None:
         if not self._failing:
             self._failing = True
             logger.error(
-                "the groups of %r cannot be looked up, until then their websockets are in none: %s",
+                "group lookup failed for %r, retrying; until then these websockets are in no group: %s",
                 identity.username,
                 error,
                 exc_info=error,

@@ -1,6 +1,6 @@
 """Cross-site check: a browser sends our cookies along with any page's websocket (RFC 6455, section 10.2).
 
-Whether a page is of this site is judged as Django's CSRF protection does it: by scheme, host and port.
+A page is of this site if scheme, host and port are, as for Django's CSRF protection.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DEFAULT_PORTS = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 #: some clients name the websocket's scheme in place of the page's
 _PAGE_SCHEMES = {"ws": "http", "wss": "https"}
 
-#: what tells the site who it is, besides what hooks find in the URL; browsers add each of them to any page's request
+#: what identifies a user, besides what hooks find in the URL; browsers add each of them to any page's request
 _AUTHORITY = (
     "HTTP_COOKIE",
     "HTTP_AUTHORIZATION",
@@ -55,7 +55,7 @@ _NO_CERTIFICATE = ("", "NONE", "(null)")
 
 
 class Place(NamedTuple):
-    """Where a page or a request belongs to. The name is lower case, without a dot at its end, IPv6 in brackets."""
+    """The origin of a page or the host of a request; name in lower case, without a final dot, IPv6 in brackets."""
 
     scheme: str
     name: str
@@ -73,7 +73,7 @@ def check_origin(request: HttpRequest, hooked: bool, allowed: Collection[str]) -
     """Reject a page of another site whose request carries any authority.
 
     Args:
-        hooked: the site's own code decides who may do what, by whatever it finds in the request.
+        hooked: the site's own code checks permissions, by anything that it finds in the request.
         allowed: further pages that may connect (``WS4REDIS_ALLOWED_ORIGINS``).
 
     Raises:
@@ -95,7 +95,7 @@ def check_origin(request: HttpRequest, hooked: bool, allowed: Collection[str]) -
 
 
 def carries_authority(request: HttpRequest) -> bool:
-    """Whether anything that a browser adds by itself tells who the user is."""
+    """Whether anything that a browser adds by itself identifies the user."""
     meta = request.META
     if any(map(meta.get, _AUTHORITY)):
         return True
@@ -127,7 +127,7 @@ def _page(parts: SplitResult) -> Place | None:
 
 
 def _own_place(request: HttpRequest) -> Place:
-    """Where the request was sent to, as far as the proxies tell; without a name where Host is none."""
+    """The host to which the request was sent, as far as the proxies tell; without a name where Host is none."""
     scheme = "https" if request.is_secure() else "http"
     name, port = split_domain_port(_host(request))
     if not port and django_settings.USE_X_FORWARDED_PORT:
@@ -144,11 +144,11 @@ def _is_own(page: Place, own: Place) -> bool:
     if page == own or _is_this_machine(page, own):
         return bool(validate_host(own.name, _allowed_hosts()))
     if page.name == own.name:
-        # an HTTPS page asks over TLS only: a proxy has taken that off, and Django is not told
+        # an HTTPS page connects over TLS only: a proxy has taken that off, and Django is not told
         return page.scheme == "https" and page.has_default_port and own == Place("http", own.name, "80") and _named(own)
     if _named(own):
         return False
-    # a proxy passes no Host: what we see is the name of its upstream, or nothing
+    # a proxy passes no Host: what arrives is the name of its upstream, or nothing
     return page.has_default_port and (page.scheme == "https" or own.scheme == "http") and _is_in_allowed_hosts(page)
 
 
@@ -169,7 +169,7 @@ def _is_in_allowed_hosts(place: Place) -> bool:
 
 
 def _named(own: Place) -> bool:
-    """Whether this is surely what the browser asked for, and not the address of a proxy's upstream."""
+    """Whether this is surely the host that the browser named, and not the address of a proxy's upstream."""
     return own.name != "localhost" and not _is_address(own.name) and _is_in_allowed_hosts(own)
 
 

@@ -9,10 +9,9 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-logger = logging.getLogger("django.request")
+logger = logging.getLogger("ws4redis")
 
 _warned: set[str] = set()
-
 
 Hook = Callable[..., Any]
 
