@@ -377,7 +377,7 @@ def story(kind: str, url: str, fault: Fault) -> None:
     assert loop is not None
     until(lambda: not len(loop.connections), f"{len(loop.connections)} connections are left", 8)
     until(lambda: not loop.limits._counts, "connections are still counted")
-    until(lambda: loop.hub.channels == [loop.canary.channel], f"channels are left: {loop.hub.channels}")
+    until(lambda: loop.hub.channels == [loop.probe.channel], f"channels are left: {loop.hub.channels}")
     assert not loop.hub.controls
     until(lambda: not loop.pubsub._pending or not loop.pubsub.pauses, "questions are left")
     assert not wrong, wrong

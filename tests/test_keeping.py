@@ -143,7 +143,7 @@ def test_another_programs_key_stays_as_it_is(
     assert client.dump(channel) == before
     assert (client.ttl(channel) == -1) is (ttl == -1)
     wait_for(lambda: counts(site)["counters"].get("not kept: the key is not ours"), "it is counted")
-    wait_for(lambda: site.log().count("is no kept message") == 1, "it is told, once for all of these tests")
+    wait_for(lambda: site.log().count("is no last message") == 1, "it is told, once for all of these tests")
 
 
 def test_what_the_site_publishes_is_kept_whatever_it_is(

@@ -40,7 +40,7 @@ def publish_until_heard(valkey: Valkey, channel: str, listeners: int) -> float:
 def test_redis_is_killed_and_started_again(site: Site, valkey: Valkey) -> None:
     browsers = [site.connect(f"/ws/{number % 10}?subscribe-broadcast&publish-broadcast") for number in range(50)]
     valkey.stop(signal.SIGKILL)
-    wait_for(lambda: "Redis is away" in site.log(), "the warning")
+    wait_for(lambda: "Redis connection lost" in site.log(), "the warning")
     for browser in browsers:
         browser.ping("still here")
         opcode, data = browser.recv_data(control_frame=True)
@@ -60,8 +60,8 @@ def test_redis_is_killed_and_started_again(site: Site, valkey: Valkey) -> None:
     # what the browsers say arrives, too
     browsers[0].send("from a browser")
     assert browsers[10].recv() == "from a browser"
-    assert site.log().count("Redis is away") == 1
-    assert site.log().count("Redis is back") == 1
+    assert site.log().count("Redis connection lost") == 1
+    assert site.log().count("Redis connection restored") == 1
 
 
 def test_own_messages_of_an_outage_do_not_swallow_later_ones(site: Site, valkey: Valkey) -> None:
@@ -72,7 +72,7 @@ def test_own_messages_of_an_outage_do_not_swallow_later_ones(site: Site, valkey:
         client = valkey.client()
         client.client_kill_filter(_type="pubsub")
         browser.send("same")
-    wait_for(lambda: site.log().count("Redis is back") >= 1, "the subscription is back")
+    wait_for(lambda: site.log().count("Redis connection restored") >= 1, "the subscription is back")
     publish_until_heard(valkey, "broadcast:x", 1)
     wait_for(lambda: browser.recv() == "again", "what is published now")
     assert valkey.client().publish("broadcast:x", "same") == 1
@@ -82,7 +82,7 @@ def test_own_messages_of_an_outage_do_not_swallow_later_ones(site: Site, valkey:
 def test_a_browser_that_comes_during_a_short_outage_waits(site: Site, valkey: Valkey) -> None:
     site.connect("/ws/x?subscribe-broadcast")
     valkey.stop(signal.SIGKILL)
-    wait_for(lambda: "Redis is away" in site.log(), "the warning")
+    wait_for(lambda: "Redis connection lost" in site.log(), "the warning")
 
     def start_soon() -> None:
         time.sleep(0.5)
@@ -143,7 +143,7 @@ def test_newcomers_are_refused_at_once_while_redis_is_away(site: Site, valkey: V
     assert stays.recv() == "again"
     assert status(site) == 101
     # a hanging one may be back before its loss is noticed
-    assert site.log().count("Redis is away") <= 1
+    assert site.log().count("Redis connection lost") <= 1
     assert not any("WARNING" in line and "with 503" in line for line in site.log().split("\n")), "it is told once"
 
 
@@ -184,7 +184,7 @@ def test_newcomers_who_give_up_leave_nothing(door: type[Site], valkey: Valkey, d
         for _ in range(2):  # what was asked before the loss was noticed, and since
             for number in range(count):
                 give_up(site, f"/ws/{number}{facility}?subscribe-broadcast")
-            wait_for(lambda: "Redis is away" in site.log(), "the warning")
+            wait_for(lambda: "Redis connection lost" in site.log(), "the warning")
         wait_for(lambda: counts(site)["connections"] == 1, "all have left")
         assert (counts(site)["questions"], counts(site)["channels"]) == (0, 1)
         end(valkey)

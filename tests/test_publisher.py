@@ -868,7 +868,7 @@ def test_browsers_leave_some_connections_to_views(
     with override_settings(WS4REDIS_MAX_CONNECTIONS=connections, WS4REDIS_TIMEOUT=0.2):
         pool = redis_client.client().connection_pool
         for _ in range(2):  # all are given back
-            with redis_client.serving_browser():
+            with redis_client.serving_client():
                 taken = [pool.get_connection() for _ in range(browsers)]
                 with pytest.raises(redis.ConnectionError, match=r"busy \(WS4REDIS_MAX_CONNECTIONS\)"):
                     pool.get_connection()
@@ -883,52 +883,52 @@ def test_browsers_leave_some_connections_to_views(
 
 def test_a_connection_that_cannot_be_made_leaves_its_room(connect: Callable[..., None]) -> None:
     connect(f"redis://127.0.0.1:{free_port()}")
-    with override_settings(WS4REDIS_MAX_CONNECTIONS=2, WS4REDIS_TIMEOUT=0.2), redis_client.serving_browser():
+    with override_settings(WS4REDIS_MAX_CONNECTIONS=2, WS4REDIS_TIMEOUT=0.2), redis_client.serving_client():
         for _ in range(5):
             with pytest.raises(RedisUnavailable, match="refused"):
                 ACTS["publish"]()
 
 
 def test_nobody_overtakes_who_waits_for_a_connection() -> None:
-    room, order = redis_client._Room(1), []
+    semaphore, order = redis_client._FairSemaphore(1), []
 
     def enter(number: int) -> None:
-        assert room.enter(30)
+        assert semaphore.acquire(30)
         order.append(number)
 
-    assert room.enter(0)
+    assert semaphore.acquire(0)
     threads = []
     for number in range(1, 6):
         threads.append(threading.Thread(target=enter, args=(number,)))
         threads[-1].start()
-        wait_for(lambda: room._waiting and (number == 1 or len(room._waiting) == number), "it waits")  # noqa: B023
+        wait_for(lambda: semaphore._waiting and (number == 1 or len(semaphore._waiting) == number), "it waits")  # noqa: B023
     for served in range(1, 6):
-        room.leave()
-        assert not room.enter(0), "it is not the turn of who comes now"
+        semaphore.release()
+        assert not semaphore.acquire(0), "it is not the turn of who comes now"
         wait_for(lambda: order == [*range(1, served + 1)], "it is the turn of who came first")  # noqa: B023
     for thread in threads:
         thread.join()
-    room.leave()
-    assert room.enter(0) and not room.enter(0)
+    semaphore.release()
+    assert semaphore.acquire(0) and not semaphore.acquire(0)
 
 
-def test_who_gives_up_waiting_takes_no_room() -> None:
+def test_who_gives_up_waiting_takes_none() -> None:
     """Just when it becomes free, too."""
-    room, inside, most = redis_client._Room(3), [], []
+    semaphore, inside, most = redis_client._FairSemaphore(3), [], []
 
     def come_and_go(number: int) -> None:
         chance = random.Random(number)
         for _ in range(200):
-            if room.enter(chance.choice([0, 0.0001, 0.001])):
+            if semaphore.acquire(chance.choice([0, 0.0001, 0.001])):
                 inside.append(number)
                 most.append(len(inside))
                 time.sleep(chance.choice([0, 0.0001, 0.001]))
                 inside.remove(number)
-                room.leave()
+                semaphore.release()
 
     assert at_once(30, come_and_go) == [None] * 30
     assert max(most) == 3
-    assert [room.enter(0) for _ in range(4)] == [True] * 3 + [False]
+    assert [semaphore.acquire(0) for _ in range(4)] == [True] * 3 + [False]
 
 
 @pytest.mark.contract("5 RedisPublisher: it may be used again")

@@ -269,7 +269,7 @@ def survives(site: Site, fault: Fault, publisher: RedisPublisher) -> None:
     speaker.close()
     wait_for(lambda: counts(site)["connected"] == 20, "the listeners are still there")
     log = site.log()
-    assert log.count("Redis is away") <= 1 and log.count("Redis cannot keep") <= 1
+    assert log.count("Redis connection lost") <= 1 and log.count("Redis cannot store") <= 1
     # runserver tells each 503 of health as an error
     assert "Traceback" not in log and " ERROR " not in log.replace("django.server ERROR", "")
 
@@ -392,7 +392,7 @@ class CutOff(Fault):
     def begin(self) -> None:
         self.valkey.ip(f"-n {self.valkey.name} link set {self.valkey.name}b down")
         # as long as a broken connection takes to be given up, and some attempts to connect again
-        wait_for(lambda: "Redis is away" in self.site.log(), "the loop notices")
+        wait_for(lambda: "Redis connection lost" in self.site.log(), "the loop notices")
 
     def end(self) -> None:
         self.valkey.ip(f"-n {self.valkey.name} link set {self.valkey.name}b up")

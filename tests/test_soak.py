@@ -188,10 +188,10 @@ def test_losses_near_a_fault_are_counted_and_must_be_told(told: int) -> None:
 
 LINES = [
     ("spawned uWSGI worker 1 (pid: 8, cores: 200)", True),
-    ("8 ws4redis WARNING Redis is away, websockets stay open and wait: refused", True),
-    ("8 ws4redis WARNING Redis is back, all channels are subscribed again", True),
+    ("8 ws4redis WARNING Redis connection lost, websockets stay open and wait: refused", True),
+    ("8 ws4redis WARNING Redis connection restored, all channels are subscribed again", True),
     ("8 ws4redis WARNING something else", False),
-    ("8 ws4redis ERROR the subscription failed; it is started again", False),
+    ("8 ws4redis ERROR subscription failed, reconnecting", False),
     ("Traceback (most recent call last):", False),
     ("DAMN ! worker 1 (pid: 7) died, killed by signal 9 :( trying respawn ...", True),
     ("DAMN ! worker 1 (pid: 8) died, killed by signal 9 :( trying respawn ...", False),
@@ -214,7 +214,7 @@ def test_what_the_log_says(tmp_path: Path, line: str, expected: bool) -> None:
 def test_a_line_is_read_when_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = SiteLog(path, Promises())
-    for part in ("8 ws4redis WARNING Redis is aw", "ay, websockets stay open and wait: \n"):
+    for part in ("8 ws4redis WARNING Redis conn", "ection lost, websockets stay open and wait: \n"):
         assert not log.away
         with path.open("a") as file:
             file.write(part)

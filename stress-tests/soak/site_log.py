@@ -9,13 +9,13 @@ from pathlib import Path
 from soak.promises import Promises
 
 _OURS = re.compile(r"(\d+) (\S+) (DEBUG|INFO|WARNING|ERROR|CRITICAL) (.*)")
-_AWAY = "Redis is away, websockets stay open and wait: "
-_BACK = "Redis is back, all channels are subscribed again"
+_AWAY = "Redis connection lost, websockets stay open and wait: "
+_BACK = "Redis connection restored, all channels are subscribed again"
 #: uWSGI's, when a worker is killed
 _KILLED = re.compile(r"DAMN ! worker \d+ \(pid: (\d+)\) died, killed by signal 9 :\( trying respawn \.\.\.")
 _SUSPICIOUS = re.compile(
     r"traceback|error|warning|exception|fail|unable|can't|cannot|denied|died|damn|fatal|abort|segmentation|"
-    r"queue|broken|leak|lost|dirty|timeout|no grace_seconds|will not",
+    r"queue|broken|leak|lost|dirty|timeout|no mercy|will not",
     re.IGNORECASE,
 )
 #: uWSGI's, at its start and after each reload

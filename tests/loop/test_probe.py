@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from ws4redis.broker.probe import Canary
+from ws4redis.broker.probe import Probe
 
 
 class Redis:
     """Stands for the subscription: sings back while it is well."""
 
-    def __init__(self, canary: Canary) -> None:
-        self.canary, self.well, self.given_up = canary, True, 0
+    def __init__(self, probe: Probe) -> None:
+        self.probe, self.well, self.reconnects = probe, True, 0
         self.ticks = self.heard = 0
         self.pauses = False
 
@@ -22,13 +22,13 @@ class Redis:
         self.heard = self.ticks
 
     def publish(self, channel: bytes, payload: bytes) -> None:
-        assert channel == self.canary.channel
+        assert channel == self.probe.channel
         if self.well:
             self.step()
-            self.canary.deliver([])
+            self.probe.deliver([])
 
     def reconnect(self) -> None:
-        self.given_up += 1
+        self.reconnects += 1
 
 
 #: what happens in each second (well, not, only something else) -> healthy at the end, how often it was given up
@@ -55,19 +55,19 @@ SECONDS: list[tuple[str, bool, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("seconds", "healthy", "given_up"), SECONDS)
-def test_canary(seconds: str, healthy: bool, given_up: int) -> None:
-    canary = Canary("prefix:")
-    redis = Redis(canary)
+@pytest.mark.parametrize(("seconds", "healthy", "reconnects"), SECONDS)
+def test_probe(seconds: str, healthy: bool, reconnects: int) -> None:
+    probe = Probe("prefix:")
+    redis = Redis(probe)
     for second in seconds:
         redis.well = second == "w"
         if second == "s":
             redis.step()
         redis.ticks += 1
-        canary.tick(redis)  # type: ignore[arg-type]
-    assert (canary.healthy, redis.given_up) == (healthy, given_up)
+        probe.tick(redis)  # type: ignore[arg-type]
+    assert (probe.healthy, redis.reconnects) == (healthy, reconnects)
 
 
 def test_each_process_has_its_own() -> None:
-    assert Canary("").channel != Canary("").channel
-    assert Canary("demo:").channel.startswith(b"demo:ws4redis:canary:")
+    assert Probe("").channel != Probe("").channel
+    assert Probe("demo:").channel.startswith(b"demo:ws4redis:canary:")

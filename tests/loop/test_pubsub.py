@@ -18,7 +18,7 @@ import redis
 from tests.servers import Valkey, wait_for
 from ws4redis import settings
 from ws4redis.broker import client as redis_client
-from ws4redis.broker.probe import Canary
+from ws4redis.broker.probe import Probe
 from ws4redis.broker.pubsub import PendingReply, PubSub
 from ws4redis.core.publication import Batch, Publication
 from ws4redis.loop.hub import Hub
@@ -252,7 +252,10 @@ def test_a_killed_connection_comes_back(
         listener.expect(("fetched", None))
         assert [client.publish(channel, "hi") for channel in ("a", "b")] == [1, 1]
         listener.expect((b"a", b"hi"), (b"b", b"hi"))
-    wait_for(lambda: messages(caplog) == ["Redis is away", "Redis is back"] * 2, "both lines for each loss")
+    wait_for(
+        lambda: messages(caplog) == ["Redis connection lost", "Redis connection restored"] * 2,
+        "both lines for each loss",
+    )
 
 
 def test_redis_goes_and_comes_back(
@@ -267,7 +270,7 @@ def test_redis_goes_and_comes_back(
     listener.fetch(b"cancelled").cancel()
     listener.fetch(b"b")
     time.sleep(0.5)  # some tries in vain
-    assert (messages(caplog), listener.log, listener.restorations) == (["Redis is away"], [], 1)
+    assert (messages(caplog), listener.log, listener.restorations) == (["Redis connection lost"], [], 1)
     own_server.start()
     listener.wait(2)
     listener.expect(("fetched", None), ("fetched", None))
@@ -276,7 +279,10 @@ def test_redis_goes_and_comes_back(
     listener.expect((b"a", b"hi"), (b"b", b"hi"))
     time.sleep(0.2)
     assert listener.restorations == 2
-    wait_for(lambda: messages(caplog) == ["Redis is away", "Redis is back"], "one line at the loss, one at the return")
+    wait_for(
+        lambda: messages(caplog) == ["Redis connection lost", "Redis connection restored"],
+        "one line at the loss, one at the return",
+    )
 
 
 def test_what_redis_had_not_answered_is_asked_again(own_server: Valkey, listen: Callable[..., Listener]) -> None:
@@ -301,7 +307,7 @@ def test_redis_is_away_at_the_start(own_server: Valkey, caplog: pytest.LogCaptur
     own_server.start()
     listener.expect(("fetched", None))
     assert listener.restorations == 1
-    wait_for(lambda: messages(caplog) == ["Redis is away", "Redis is back"], "both lines")
+    wait_for(lambda: messages(caplog) == ["Redis connection lost", "Redis connection restored"], "both lines")
     stop(listener)
 
 
@@ -386,7 +392,7 @@ def test_no_answer_reaches_another_question(listen: Callable[..., Listener], cli
     listener.expect((b"a", b"hi"))
 
 
-@pytest.mark.parametrize("step", ["spawn", "_complain", "_new_subscription"])
+@pytest.mark.parametrize("step", ["spawn", "_log_failure", "_new_subscription"])
 def test_what_connects_is_started_again(
     listen: Callable[..., Listener],
     client: redis.Redis,
@@ -414,7 +420,7 @@ def test_what_connects_is_started_again(
     wait_for(a_second_goes_by, "it is back")
     client.publish("a", "hi")
     listener.expect((b"a", b"hi"))
-    wait_for(lambda: "nobody connects to Redis any more" in caplog.text, "the log says so")
+    wait_for(lambda: "connecting to Redis hangs" in caplog.text, "the log says so")
     listener.runtime.errors.clear()
 
 
@@ -562,9 +568,9 @@ def test_a_subscription_that_is_given_up_begins_anew(listen: Callable[..., Liste
 
 def test_a_long_fan_out_is_no_silence(listen: Callable[..., Listener], client: redis.Redis) -> None:
     """However many seconds it takes; a fan-out that stands still is one, though."""
-    listener, canary = listen(), Canary("")
-    listener.subscribe(b"a", canary.channel)
-    listeners_of(client, canary.channel, 1)
+    listener, probe = listen(), Probe("")
+    listener.subscribe(b"a", probe.channel)
+    listeners_of(client, probe.channel, 1)
     deliver, going_on, stands = listener.deliver, threading.Event(), threading.Event()
 
     def slow(publications: list[Publication]) -> Iterator[None]:
@@ -576,7 +582,7 @@ def test_a_long_fan_out_is_no_silence(listen: Callable[..., Listener], client: r
     def second() -> None:
         with listener.runtime.lock:
             listener.runtime.ticks += 1
-            canary.tick(listener.pubsub)
+            probe.tick(listener.pubsub)
 
     def seconds(count: int) -> None:
         for _ in range(count):

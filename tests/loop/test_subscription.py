@@ -50,9 +50,9 @@ def test_what_redis_does_not_take_waits(heard: Heard, valkey: Valkey) -> None:
 
 
 ENDS: dict[str, Callable[[Heard, Valkey], Any]] = {
-    "given up": lambda heard, valkey: heard.subscription.give_up(),
+    "given up": lambda heard, valkey: heard.subscription.shutdown(),
     "given up, with something to be sent": lambda heard, valkey: (
-        heard.subscription.give_up(),
+        heard.subscription.shutdown(),
         heard.send("ECHO", b"x" * (8 << 20)),
     ),
     "killed": lambda heard, valkey: valkey.client().client_kill_filter(_type="normal", skipme=True),

@@ -50,7 +50,7 @@ _OF_THE_POOL = ("maint_notifications", "orig_", "himport", "health_check_interva
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """That Redis is away, or refuses what it is asked, becomes our own error."""
+    """Turn redis-py's errors, of a lost Redis or of a rejected command, into ``RedisUnavailable``."""
     try:
         yield
     except RedisUnavailable:
@@ -76,12 +76,12 @@ def connection_options() -> tuple[type[AbstractConnection], dict[str, Any]]:
     else:
         connection_class, options = _named_options(parse_url(given) if isinstance(given, str) else dict(given))
     options.pop("timeout", None)
-    # PUBLISH is not idempotent: after an error nobody knows whether Redis did it, so nothing is tried twice
+    # PUBLISH is not idempotent: after an error it is not known whether Redis did it, so nothing is retried
     return connection_class, _bounded({"retry": Retry(NoBackoff(), 0), **options})
 
 
 def _bounded(options: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of connections that return bytes and do not wait for ever."""
+    """Arguments of connections that return bytes and time out."""
     for name in ("socket_timeout", "socket_connect_timeout"):
         if options.get(name) is None:
             options[name] = settings.WS4REDIS_TIMEOUT
@@ -105,7 +105,7 @@ def _named_options(options: dict[str, Any]) -> tuple[type[AbstractConnection], d
 
 
 def options_of(client: Any) -> tuple[type[AbstractConnection], dict[str, Any]]:
-    """What a client makes its connections of, without what its pool adds for itself."""
+    """The class and the arguments of a client's connections, without what its pool adds for itself."""
     if not isinstance(client, Redis):
         raise TypeError(f"the function in WS4REDIS_CONNECTION must return a redis.Redis, not {client!r}")
     pool = client.connection_pool
@@ -117,86 +117,86 @@ def options_of(client: Any) -> tuple[type[AbstractConnection], dict[str, Any]]:
 _get_connection = inspect.unwrap(ConnectionPool.get_connection)
 
 
-_serves_browser: ContextVar[bool] = ContextVar("ws4redis_serves_browser", default=False)
+_serves_client: ContextVar[bool] = ContextVar("ws4redis_serves_client", default=False)
 
 
 @contextmanager
-def serving_browser() -> Iterator[None]:
-    """What is done in here is done for a browser, in this greenlet or thread: some connections are left to others."""
-    token = _serves_browser.set(True)
+def serving_client() -> Iterator[None]:
+    """Mark this greenlet or thread as working for a client: some connections are left to the site's views."""
+    token = _serves_client.set(True)
     try:
         yield
     finally:
-        _serves_browser.reset(token)
+        _serves_client.reset(token)
 
 
 class BoundedPool(ConnectionPool):
-    """At most ``max_connections``, of which browsers get three quarters; later callers wait, first come, first served.
+    """At most ``max_connections``, of which clients get three quarters; later callers wait, first come, first served.
 
     Not redis-py's BlockingConnectionPool: its queue is gevent's where gevent has patched, and that belongs to the
     thread that made it, while hooks publish from others.
 
     Args:
-        patience: seconds that a caller waits for a connection at most.
+        timeout: seconds that a caller waits for a connection, at most.
     """
 
-    def __init__(self, patience: float, **options: Any) -> None:
-        self._patience = patience
+    def __init__(self, timeout: float, **options: Any) -> None:
+        self._timeout = timeout
         super().__init__(**options)
 
     def reset(self) -> None:
         super().reset()
         size = self.max_connections
-        self._all = (_Room(size),)
-        # who comes here is served by a view, which must not queue behind every browser that has something to say
-        self._browsers = (_Room(max(1, size - max(1, size // 4))), *self._all)
+        self._for_all = (_FairSemaphore(size),)
+        # a view must not queue behind all clients that publish
+        self._for_clients = (_FairSemaphore(max(1, size - max(1, size // 4))), *self._for_all)
 
     def get_connection(self, *args: Any, **options: Any) -> Any:
         self._checkpid()
-        rooms = self._enter()
+        semaphores = self._acquire()
         try:
             connection = _get_connection(self, *args, **options)
         except BaseException:
-            _leave(rooms)
+            _release(semaphores)
             raise
-        connection.rooms = rooms
+        connection.semaphores = semaphores
         return connection
 
-    def _enter(self) -> tuple[_Room, ...]:
-        """Wait until there is room in all that apply, which are returned."""
-        rooms = self._browsers if _serves_browser.get() else self._all
+    def _acquire(self) -> tuple[_FairSemaphore, ...]:
+        """Wait for all that apply, and return them."""
+        semaphores = self._for_clients if _serves_client.get() else self._for_all
         entered = 0
         try:
-            for room in rooms:
-                if not room.enter(self._patience):
+            for each in semaphores:
+                if not each.acquire(self._timeout):
                     busy = f"all {self.max_connections} connections are busy (WS4REDIS_MAX_CONNECTIONS)"
                     raise RedisConnectionError(busy)
                 entered += 1
         except BaseException:
-            _leave(rooms[:entered])
+            _release(semaphores[:entered])
             raise
-        return rooms
+        return semaphores
 
     def make_connection(self) -> Any:
-        """One that tells at once that it is at rest, which the pool asks before each use."""
+        """One that knows without ``poll()`` whether it is idle, which the pool asks before each use."""
         connection: Any = super().make_connection()
         ask = connection.can_read
 
         def can_read(timeout: float = 0) -> bool:
-            return not (timeout == 0 and _is_at_rest(connection)) and bool(ask(timeout))
+            return not (timeout == 0 and _is_idle(connection)) and bool(ask(timeout))
 
         connection.can_read = can_read
         return connection
 
     def release(self, connection: Any) -> None:
         # none where it was not handed out: it could not connect, or was released before, or a fork has left it behind
-        rooms = vars(connection).pop("rooms", ())
+        semaphores = vars(connection).pop("semaphores", ())
         super().release(connection)
-        _leave(rooms)
+        _release(semaphores)
 
 
-def _is_at_rest(connection: Any) -> bool:
-    """Whether it is open and Redis has said nothing, as far as a socket of gevent's tells without waiting.
+def _is_idle(connection: Any) -> bool:
+    """Whether it is open and Redis has sent nothing, as far as a socket of gevent's tells without waiting.
 
     redis-py asks ``poll()``. Where gevent has patched it, that is a round through its loop for each message published.
     """
@@ -222,26 +222,26 @@ def without_gevent(connected: Any) -> Any:
     return connected if hasattr(connected, "pending") else getattr(connected, "_sock", connected)
 
 
-class _Room:
+class _FairSemaphore:
     """A semaphore, first come, first served.
 
-    It takes no lock while there is room: patched ones were a seventh of what publishing costs. Not ``Semaphore``, for
-    that lets a caller overtake the one that it has just woken: among hundreds, some waited until they gave up.
+    It takes no lock while it is free: patched ones were a seventh of what publishing costs. Not ``Semaphore``, for that
+    lets a caller overtake the one that it has just woken: among hundreds, some waited until their timeout.
     """
 
     def __init__(self, size: int) -> None:
         self._free = deque([None] * size)
-        #: a lock of each that waits, in order; it is released when their turn has come
+        #: a lock for each waiter, in order; released when its turn has come
         self._waiting: deque[threading.Lock] = deque()
         self._handing_out = threading.Lock()
 
-    def enter(self, patience: float) -> bool:
-        """False where there is no room for so many seconds."""
-        return (not self._waiting and self._try()) or self._wait(patience)
+    def acquire(self, timeout: float) -> bool:
+        """False where none is free within ``timeout`` seconds."""
+        return (not self._waiting and self._try()) or self._wait(timeout)
 
-    def leave(self) -> None:
+    def release(self) -> None:
         self._free.append(None)
-        # whoever begins to wait later looks once more
+        # a waiter that starts later tries once more
         if self._waiting:
             self._hand_out()
 
@@ -257,20 +257,20 @@ class _Room:
             while self._waiting and self._try():
                 self._waiting.popleft().release()
 
-    def _wait(self, patience: float) -> bool:
+    def _wait(self, timeout: float) -> bool:
         turn = threading.Lock()
         turn.acquire()
         self._waiting.append(turn)
         self._hand_out()
         try:
-            return turn.acquire(timeout=patience) or not self._withdraw(turn)
+            return turn.acquire(timeout=timeout) or not self._withdraw(turn)
         except BaseException:
             if not self._withdraw(turn):
-                self.leave()
+                self.release()
             raise
 
     def _withdraw(self, turn: threading.Lock) -> bool:
-        """Wait no longer; False where the turn has come meanwhile."""
+        """Stop waiting; False where the turn has come meanwhile."""
         with self._handing_out:
             try:
                 self._waiting.remove(turn)
@@ -279,16 +279,16 @@ class _Room:
             return True
 
 
-def _leave(rooms: tuple[_Room, ...]) -> None:
-    for room in rooms:
-        room.leave()
+def _release(semaphores: tuple[_FairSemaphore, ...]) -> None:
+    for each in semaphores:
+        each.release()
 
 
 class _Shared:
-    """The one client of this process; made anew when ``WS4REDIS_CONNECTION`` has changed.
+    """The one client of this process; made again when ``WS4REDIS_CONNECTION`` has changed.
 
-    A publisher may have no server that hands options down: how many connections there may be, and how long they may
-    take, is read when it is made.
+    A publisher may have no server that hands options down, so the number of connections and their timeout are read from
+    the settings when it is made.
     """
 
     def __init__(self) -> None:
@@ -318,7 +318,7 @@ class SharedClient(Redis):
     """The client of a whole process."""
 
     def pubsub(self, **options: Any) -> PubSub:
-        """Not on a connection of the pool: it would be kept as long as somebody listens."""
+        """Not on a connection of the pool, which a subscription would keep."""
         return own_pubsub(self)
 
 

@@ -32,11 +32,10 @@ class SubscriberConnection:
     """Speaks RESP3, where commands are answered between the publications.
 
     A key that is read here is therefore read at a known point of the stream: what came before is older, what comes
-    after is newer.
+    after is newer. Only the constructor waits.
 
     Args:
-        runtime: the kind of concurrency; after the constructor nothing here waits.
-        client: how its connections are made, so is this one.
+        client: this connection is made as the client's are.
 
     Raises:
         RedisUnavailable: there is no connection.
@@ -47,16 +46,16 @@ class SubscriberConnection:
         options["protocol"] = 3
         if not issubclass(connection_class, UnixDomainSocketConnection):
             options.setdefault("socket_keepalive", True)
-        # it is tried again soon, which may be the quicker way back
+        # a retry follows soon, and may connect sooner than a long wait
         options["socket_connect_timeout"] = min(options["socket_connect_timeout"], _CONNECT_SECONDS)
         self._runtime = runtime
         self._connection = connection_class(**options)
         self._parser = hiredis.Reader()
-        # kept, for the system makes and drops the pages of such a large one each time
+        # used again, for the system maps and unmaps the memory of such a large one each time
         self._received = bytearray(_READ_SIZE)
         self._commands: list[bytes] = []
         self._outbox = Outbox(sys.maxsize)
-        self._given_up: Exception | None = None
+        self._failure: Exception | None = None
         self._reader: Watcher | None = None
         self._writer: Watcher | None = None
         with redis_errors():
@@ -68,10 +67,10 @@ class SubscriberConnection:
         self._pending: Callable[[], int] | None = getattr(self._socket, "pending", None)
 
     def start(self, replied: Callable[[list[Any]], None], lost: Callable[[Exception], None]) -> None:
-        """From now on all that Redis sends is told, and the end; called by the loop, in no greenlet.
+        """Report what Redis sends, and the end, by callbacks of the loop, in no greenlet.
 
         Args:
-            replied: is given the replies of one read; what nobody asked for is a ``Push``.
+            replied: is given the replies of one read; publications and confirmations are each a ``Push``.
             lost: is given RedisUnavailable.
         """
         self._replied = replied
@@ -89,7 +88,7 @@ class SubscriberConnection:
             self._reader.start(self._readable)
 
     def send(self, command: Sequence[str | bytes]) -> None:
-        """In one piece with what else is sent before the loop goes on."""
+        """Sent in one piece with all other commands of this callback."""
         if not self._commands:
             self._runtime.call_soon(self._flush)
         self._commands.append(hiredis.pack_command(tuple(command)))
@@ -99,15 +98,15 @@ class SubscriberConnection:
         """Bytes that the kernel has not taken."""
         return len(self._outbox)
 
-    def give_up(self, error: Exception | None = None) -> None:
-        """The end will be told, as if Redis had closed the connection."""
+    def shutdown(self, error: Exception | None = None) -> None:
+        """End the connection as if Redis had closed it; ``lost`` follows."""
         unexpected = error is not None and not isinstance(error, OSError)
-        self._given_up = error if unexpected else RedisUnavailable("the subscription has ended")
+        self._failure = error if unexpected else RedisUnavailable("the subscription has ended")
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Nothing is told any more; watchers first, for a watcher on a closed descriptor aborts the process."""
+        """Nothing is reported any more; watchers first, for a watcher on a closed descriptor aborts the process."""
         reader, self._reader = self._reader, None
         writer, self._writer = self._writer, None
         for watcher in (reader, writer):
@@ -136,8 +135,8 @@ class SubscriberConnection:
     def _receive(self) -> list[Any]:
         """All that Redis has sent."""
         while True:
-            if self._given_up is not None:
-                raise self._given_up
+            if self._failure is not None:
+                raise self._failure
             size = self._socket.recv_into(self._received)
             if not size:
                 raise RedisUnavailable("the subscription has ended")
@@ -159,13 +158,13 @@ class SubscriberConnection:
             if self._writer is None:
                 self._write()
         except Exception as error:
-            self.give_up(error)
+            self.shutdown(error)
 
     def _writable(self) -> None:
         try:
             self._write()
         except Exception as error:
-            self.give_up(error)
+            self.shutdown(error)
 
     def _write(self) -> None:
         self._outbox.flush(self._send)
@@ -186,5 +185,5 @@ class SubscriberConnection:
         return sent
 
 
-#: what Redis says unasked, a list
+#: what Redis sends unasked, a list
 Push = hiredis.PushNotification

@@ -1,4 +1,4 @@
-"""Keep each channel's last message and publish it, in one step of Redis (EVALSHA)."""
+"""Store each channel's last message and publish it, in one step of Redis (EVALSHA)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _KEEP_AND_PUBLISH = Script("keep_and_publish")
 def keep_and_publish(
     client: Redis, channels: Sequence[str], message: bytes, seconds: int, spares_others: bool
 ) -> list[int]:
-    """Keep a message as the last one of each channel and publish it there.
+    """Store a message as the last one of each channel and publish it there.
 
     Args:
-        seconds: how long it is kept; 0 keeps nothing, and deletes what was kept before.
-        spares_others: a key that is no string, or never expires, is no kept message: it is left as it is.
+        seconds: until it expires; 0 stores nothing, and deletes an earlier last message.
+        spares_others: a key that is no string, or never expires, is no last message: it is left as it is.
 
     Returns:
         PUBLISH's count for each channel.
@@ -45,12 +45,12 @@ def keep_and_publish(
 
 
 class Keeping:
-    """Whether Redis keeps messages, as far as this process has tried; each change is logged once."""
+    """Whether Redis stores last messages, as far as this process has tried; each change is logged once."""
 
     def __init__(self) -> None:
-        #: what Redis said when it refused last; None where it has kept since
+        #: the last error of Redis; None where it has worked since
         self.refused: str | None = None
-        self._has_told_of_others = False
+        self._has_logged_others = False
         self._lock = threading.Lock()
 
     def was_refused(self, reason: str) -> None:
@@ -58,22 +58,22 @@ class Keeping:
         with self._lock:
             is_new, self.refused = self.refused is None, reason
         if is_new:
-            logger.warning("Redis cannot keep messages for newcomers: %s", reason)
+            logger.warning("Redis cannot store last messages: %s", reason)
 
     def works_again(self) -> None:
         with self._lock:
             is_new, self.refused = self.refused is not None, None
         if is_new:
-            logger.warning("Redis keeps messages again")
+            logger.warning("Redis stores last messages again")
 
     def has_spared(self, channel: str) -> None:
         counters["not kept: the key is not ours"] += 1
         with self._lock:
-            is_new, self._has_told_of_others = not self._has_told_of_others, True
+            is_new, self._has_logged_others = not self._has_logged_others, True
         if is_new:
             logger.warning(
-                "the key %.200r is no kept message, so a browser's message there is delivered and not kept; "
-                "set WS4REDIS_PREFIX (this is told once)",
+                "the key %.200r is no last message, so a client's message there is delivered and not stored: "
+                "set WS4REDIS_PREFIX (logged once)",
                 channel,
             )
 

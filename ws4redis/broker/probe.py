@@ -1,4 +1,4 @@
-"""A message that each process sends itself, the long way: who hears it knows that delivery works."""
+"""Each process publishes to itself once a second; if the message does not come back, delivery is broken."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ws4redis.core.publication import Batch
 if TYPE_CHECKING:
     from ws4redis.broker.pubsub import PubSub
 
-#: ticks without a sign of life: delivery counts as broken; the subscription is begun again
+#: ticks of silence: after the first delivery counts as broken, after the second a reconnect follows
 _LATE = 3
 _LOST = 5
 
 
-class Canary:
+class Probe:
     """A member of the hub.
 
-    A connection that breaks somewhere on its way would be silent for ever, and so would a Redis that hangs. Where much
-    is said the canary waits in line; so whatever is received counts, and so does each step of a long fan-out, during
-    which nothing is.
+    A connection that breaks somewhere on its way is silent, and so is a Redis that hangs. Where much is published the
+    probe waits in line; so anything that is received counts, and so does each step of a long fan-out, during which
+    nothing is read.
     """
 
     direct = echo_filter = None
@@ -29,7 +29,7 @@ class Canary:
 
     def __init__(self, prefix: str) -> None:
         self.channel = f"{prefix}ws4redis:canary:{secrets.token_hex(8)}".encode()
-        #: ticks without a sign of life; None before it was heard for the first time
+        #: ticks of silence; None before the probe was received for the first time
         self.silent: int | None = None
 
     @property
@@ -40,10 +40,10 @@ class Canary:
         self.silent = 0
 
     def failed(self) -> None:
-        """It sings again in a second."""
+        """The next one follows in a second."""
 
     def tick(self, pubsub: PubSub) -> None:
-        """A second has gone by."""
+        """Called each second."""
         silent = pubsub.silent
         if self.silent is not None:
             self.silent = silent

@@ -34,7 +34,7 @@ _SUBSCRIBE_AT_ONCE = 1000
 #: the delays before Redis is tried again grow up to this, in seconds
 _LONGEST_DELAY_SECONDS = 1.0
 
-#: who has not tried again by then has died, or waits for a name server; then another one tries, too
+#: a connect that takes longer has died, or waits for a name server; then another one is started
 _LONGEST_TRY_TICKS = 5
 
 
@@ -42,8 +42,10 @@ class PendingReply:
     """A command whose reply comes between the publications.
 
     Args:
-        on_error: is given the error that Redis replies; without it, the subscription fails.
-        unsent: what is asked when Redis is back; a cancelled one is taken out.
+        on_reply: None where no reply is expected, but confirmations.
+        on_error: is given the error that Redis replies; None lets the subscription fail.
+        unsent: the commands for the next connection, from which a cancelled one is removed; None where this one is
+            not repeated after a loss.
         confirmations: of SUBSCRIBE and UNSUBSCRIBE, one for each channel in place of a reply.
     """
 
@@ -65,7 +67,6 @@ class PendingReply:
 
     @property
     def done(self) -> bool:
-        """It was resolved or cancelled."""
         return self._on_reply is None
 
     @property
@@ -73,7 +74,7 @@ class PendingReply:
         return self._unsent is not None and not self.done
 
     def cancel(self) -> None:
-        """Call nobody. Where the command is sent already, nothing but its place is kept."""
+        """Call neither callback. Of a command that was sent already, its place among the replies remains."""
         self._on_reply = self._on_error = None
         self.command = ()
         if self._unsent is not None:
@@ -107,15 +108,14 @@ class PendingReply:
 
 
 class PubSub:
-    """Subscribes, reads all that Redis has sent, and comes back by itself after a loss.
+    """Subscribes, reads all that Redis has sent, and reconnects by itself after a loss.
 
     Args:
-        runtime: the kind of concurrency.
         client: returns the client whose Redis it is.
-        hub: knows the channels to which somebody listens; is given the publications, in order.
+        hub: knows the channels with members; is given the publications, in order.
         restored: is called when everything is subscribed, at first and after each loss.
-        begins: is called before anything is subscribed, at first and after each loss; what it asks is answered when
-            everything is subscribed.
+        resubscribing: is called before that, at first and after each loss; what it asks is answered when everything is
+            subscribed.
     """
 
     def __init__(
@@ -124,55 +124,53 @@ class PubSub:
         client: Callable[[], Redis],
         hub: Hub,
         restored: Callable[[], None],
-        begins: Callable[[], None] = lambda: None,
+        resubscribing: Callable[[], None] = lambda: None,
     ) -> None:
         self.runtime = runtime
         self._client = client
         self._hub = hub
         self._restored = restored
-        self._begins = begins
+        self._resubscribing = resubscribing
         self._subscription: SubscriberConnection | None = None
+        #: Redis has confirmed every subscription
+        self.subscribed = False
         #: those whose replies are on their way, in order
         self._pending: deque[PendingReply] = deque()
-        #: those that are asked when Redis is back
+        #: those for the next connection
         self._unsent: dict[PendingReply, None] = {}
-        #: the tick in which something was received last, or a step of a fan-out was made
-        self._heard = runtime.ticks
+        #: the tick of the last read, or of the last step of a fan-out
+        self._last_received = runtime.ticks
+        #: since everything was subscribed; the first is logged, each lengthens the delay
         self._failures = 0
-        #: channels that Redis was told to forget, and has not confirmed
-        self._leaving: Counter[bytes] = Counter()
-        #: the fan-out that is not yet at its end; nothing is read meanwhile
-        self._work: Iterator[None] | None = None
-        #: the tick in which Redis was tried last; None while nobody tries
-        self._trying: int | None = None
+        #: channels whose UNSUBSCRIBE Redis has not confirmed
+        self._unsubscribing: Counter[bytes] = Counter()
+        #: the fan-out under way; nothing is read meanwhile
+        self._fanout: Iterator[None] | None = None
+        #: the tick of the last try to connect; None while nothing tries
+        self._tried_at: int | None = None
         self._confirmation: PendingReply | None = None
 
     def start(self) -> None:
-        self._trying = self.runtime.ticks
+        self._tried_at = self.runtime.ticks
         self.runtime.spawn(self._connect)
 
     def tick(self) -> None:
-        """A second has gone by; what connects may have died."""
+        """Called each second; the greenlet or thread that connects may have died."""
         if self._subscription is not None:
             return
-        if self._trying is None or self.runtime.ticks - self._trying > _LONGEST_TRY_TICKS:
+        if self._tried_at is None or self.runtime.ticks - self._tried_at > _LONGEST_TRY_TICKS:
             self.start()
-            self.runtime.spawn(logger.error, "nobody connects to Redis any more; it is begun again")
+            self.runtime.spawn(logger.error, "connecting to Redis hangs, starting again")
 
     @property
     def pauses(self) -> bool:
         """Whether a fan-out is under way, so that nothing is read."""
-        return self._work is not None
-
-    @property
-    def subscribed(self) -> bool:
-        """Whether all that is wanted is being heard, as far as can be told from here."""
-        return self._subscription is not None and not self._failures
+        return self._fanout is not None
 
     @property
     def silent(self) -> int:
-        """For how many ticks Redis has said nothing; at most one while it is there, for the canary is heard."""
-        return self.runtime.ticks - self._heard
+        """Ticks since Redis has sent something; at most one while it works, for the probe comes back."""
+        return self.runtime.ticks - self._last_received
 
     @property
     def unsent(self) -> int:
@@ -186,7 +184,7 @@ class PubSub:
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
         if self._subscription is not None:
-            self._leaving.update(channels)
+            self._unsubscribing.update(channels)
         self._put_confirmed("UNSUBSCRIBE", channels)
 
     def ask(
@@ -198,12 +196,12 @@ class PubSub:
         """Ask Redis at a known point between the publications.
 
         What was published before that point has been delivered when the callback runs, what comes later has not. While
-        Redis is away the reply waits.
+        there is no connection the command waits.
         """
         return self._put(PendingReply(command, on_reply, on_error, self._unsent))
 
     def publish(self, channel: bytes, payload: bytes) -> None:
-        """On the same connection; dropped while Redis is away."""
+        """On the same connection; dropped while there is none."""
         if self._subscription is not None:
             self._put(PendingReply(("PUBLISH", channel, payload), lambda _count: None))
 
@@ -212,7 +210,7 @@ class PubSub:
         return self.ask(("ECHO", "mark"), lambda _mark: reached())
 
     def reconnect(self) -> None:
-        """This connection has fallen silent."""
+        """Drop a connection that is silent, and make another."""
         self._lost(self._subscription, RedisUnavailable("the subscription has fallen silent"))
 
     # inside
@@ -230,51 +228,51 @@ class PubSub:
         return pending
 
     def _put_confirmed(self, command: str, channels: Sequence[bytes]) -> None:
-        if channels and self._subscription is not None:  # else _begin() subscribes to everything
+        if channels and self._subscription is not None:  # else _subscribe_all() subscribes to everything
             self._put(_confirmed(command, channels))
 
     def _connect(self) -> None:
-        """Until it succeeds; may wait."""
+        """Connect and subscribe, however long it takes; may wait."""
         try:
             subscription = self._new_subscription()
         finally:
-            self._trying = None
+            self._tried_at = None
         with self.runtime.lock:
-            self._begin(subscription)
+            self._subscribe_all(subscription)
 
     def _new_subscription(self) -> SubscriberConnection:
         while True:
-            self._trying = self.runtime.ticks
+            self._tried_at = self.runtime.ticks
             try:
                 return SubscriberConnection(self.runtime, self._client())
             except Exception as error:
-                self._complain(error)
+                self._log_failure(error)
             self.runtime.sleep(self._delay())
 
     def _delay(self) -> float:
         longest = min(_LONGEST_DELAY_SECONDS, 0.05 * 2 ** min(self._failures, 8))
         return random.uniform(longest / 2, longest)
 
-    def _complain(self, error: Exception) -> None:
+    def _log_failure(self, error: Exception) -> None:
         if not isinstance(error, RedisUnavailable | ResponseError):
-            logger.error("the subscription failed; it is begun again", exc_info=error)
+            logger.error("subscription failed, reconnecting", exc_info=error)
         elif not self._failures:
-            logger.warning("Redis is away, websockets stay open and wait: %s", error)
+            logger.warning("Redis connection lost, websockets stay open and wait: %s", error)
         self._failures += 1
 
-    def _begin(self, subscription: SubscriberConnection) -> None:
-        """Subscribe to everything, and ask what was not answered."""
+    def _subscribe_all(self, subscription: SubscriberConnection) -> None:
+        """Subscribe to everything, and repeat what was not answered."""
         if self._subscription is not None:  # another try was quicker
             subscription.close()
             return
         try:
-            self._begins()
-            self._ask_everything(subscription)
+            self._resubscribing()
+            self._send_all(subscription)
         except Exception as error:
             self._subscription = subscription
             self._lost(subscription, error)
 
-    def _ask_everything(self, subscription: SubscriberConnection) -> None:
+    def _send_all(self, subscription: SubscriberConnection) -> None:
         if self._confirmation is not None:
             self._confirmation.cancel()
         # not PING, which is an error while Redis cannot write its snapshot (MISCONF)
@@ -292,83 +290,85 @@ class PubSub:
 
     def _all_subscribed(self, _pong: Any) -> None:
         if self._failures:
-            self.runtime.spawn(logger.warning, "Redis is back, all channels are subscribed again")
+            self.runtime.spawn(logger.warning, "Redis connection restored, all channels are subscribed again")
         self._failures = 0
+        self.subscribed = True
         self._restored()
 
     # called by the subscription, in no greenlet: what waits or logs is spawned, and nothing is raised
 
     def _lost(self, subscription: SubscriberConnection | None, error: Exception) -> None:
-        """Also where it is not the connection that failed: what it would say next is no longer understood."""
+        """Also after a failure on this side: what the connection would send next can no longer be assigned."""
         if subscription is None or subscription is not self._subscription:
             return
-        self._subscription = self._work = None
-        self._leaving.clear()
+        self.subscribed = False
+        self._subscription = self._fanout = None
+        self._unsubscribing.clear()
         counters["subscription lost"] += 1
         with suppress(Exception):
             subscription.close()
-        with suppress(Exception):  # else it is done when Redis is asked again
+        with suppress(Exception):  # else _send_all() does it
             self._unsent.update(dict.fromkeys(each for each in self._pending if each.may_be_repeated))
             self._pending.clear()
-        self._trying = self.runtime.ticks
+        self._tried_at = self.runtime.ticks
         try:
-            self.runtime.spawn(self._come_back, error)
+            self.runtime.spawn(self._reconnect, error)
         except Exception:
-            self._trying = None  # so start() will do it
+            self._tried_at = None  # so tick() will do it
 
-    def _come_back(self, error: Exception) -> None:
+    def _reconnect(self, error: Exception) -> None:
         try:
-            self._complain(error)
+            self._log_failure(error)
             self.runtime.sleep(self._delay())
         finally:
-            self._trying = None
+            self._tried_at = None
         self._connect()
 
     def _replied(self, subscription: SubscriberConnection, replies: list[Any]) -> None:
         if subscription is not self._subscription:
             subscription.close()
             return
-        self._go_on(subscription, self._hand_on(replies))
+        self._advance(subscription, self._deliver(replies))
 
-    def _go_on(self, subscription: SubscriberConnection, work: Iterator[None]) -> None:
+    def _advance(self, subscription: SubscriberConnection, work: Iterator[None]) -> None:
         """Until the next pause, in which what Redis sends waits."""
-        self._heard = self.runtime.ticks
+        self._last_received = self.runtime.ticks
         try:
             for _ in work:
                 if subscription is self._subscription:
-                    if self._work is None:
-                        self._work = work
+                    if self._fanout is None:
+                        self._fanout = work
                         subscription.pause()
                     self.runtime.call_soon(partial(self._continue, subscription, work))
                 return
-            if self._work is not None:
-                self._work = None
+            if self._fanout is not None:
+                self._fanout = None
                 subscription.resume()
         except Exception as error:
             self._lost(subscription, error)
 
     def _continue(self, subscription: SubscriberConnection, work: Iterator[None]) -> None:
-        if work is self._work:  # else it was given up
-            self._go_on(subscription, work)
+        if work is self._fanout:  # else it was dropped
+            self._advance(subscription, work)
 
     def _confirmed(self, reply: Push) -> None:
         if reply[0] == b"unsubscribe":
-            self._has_left(reply[1])
+            self._has_unsubscribed(reply[1])
         if reply[0] in (b"subscribe", b"unsubscribe") and self._pending[0].confirm():
             self._pending.popleft()
 
-    def _has_left(self, channel: bytes) -> None:
-        # not by Counter's "-=", which looks at all that leave
-        if self._leaving[channel] > 1:
-            self._leaving[channel] -= 1
+    def _has_unsubscribed(self, channel: bytes) -> None:
+        # not by Counter's "-=", which looks at all entries
+        if self._unsubscribing[channel] > 1:
+            self._unsubscribing[channel] -= 1
         else:
-            del self._leaving[channel]
+            del self._unsubscribing[channel]
 
-    def _hand_on(self, replies: list[Any]) -> Iterator[None]:
+    def _deliver(self, replies: list[Any]) -> Iterator[None]:
         """Deliver publications, in batches as large as the replies between them allow.
 
-        A publication that changes who hears what goes alone: what comes before it has been delivered to the end, and
-        what follows is addressed when it has taken effect.
+        A publication on a control channel goes alone: what comes before it has been delivered to the end, and what
+        follows is addressed when it has taken effect.
         """
         controls = self._hub.controls
         batch: list[Publication] = []
@@ -380,10 +380,10 @@ class PubSub:
                         if batch:
                             yield from self._hub.deliver(batch)
                             batch = []
-                        if channel not in self._leaving:
+                        if channel not in self._unsubscribing:
                             yield from self._hub.deliver([Publication(channel, reply[2])])
-                    # before the confirmation it is for those who have left, not for who has come since
-                    elif channel not in self._leaving:
+                    # before the confirmation it is for earlier members, and not for those that have joined since
+                    elif channel not in self._unsubscribing:
                         batch.append(Publication(channel, reply[2]))
                 else:
                     self._confirmed(reply)

@@ -9,7 +9,7 @@ from functools import partial
 from math import inf
 from typing import Any, NamedTuple, Protocol
 
-from ws4redis.broker.client import serving_browser
+from ws4redis.broker.client import serving_client
 from ws4redis.core.closes import RATE_LIMIT, REDIS_UNAVAILABLE, SERVER_ERROR
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.identity import ANONYMOUS, Identity
@@ -199,7 +199,7 @@ class Connection:
 
     def attempt(self, function: Callable[[], Any]) -> bool:
         try:
-            with serving_browser():
+            with serving_client():
                 function()
             return True
         except Exception as error:
@@ -373,7 +373,7 @@ class Connection:
         # not in lost(): logging takes a lock, for which the loop itself cannot wait
         logger.debug("websocket %x closed with %s %r", id(websocket), websocket.close_code, websocket.close_reason)
         try:
-            with serving_browser():
+            with serving_client():
                 self.endpoint.on_close(websocket.close_code or 1006, websocket.close_reason)
         except Exception:
             logger.exception("a websocket's endpoint failed after the end")

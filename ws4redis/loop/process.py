@@ -11,7 +11,7 @@ from random import random, sample
 from typing import TYPE_CHECKING, Any
 
 from ws4redis.broker.last_message import keeping
-from ws4redis.broker.probe import Canary
+from ws4redis.broker.probe import Probe
 from ws4redis.broker.pubsub import PubSub
 from ws4redis.core.channels import prefix
 from ws4redis.core.metrics import counters
@@ -66,8 +66,8 @@ class LoopProcess:
         self.new_backlog = _backlogs(options)
         self.ring = runtime.open_ring(PAUSE_EVERY) if options.io_uring else None
         self.hub = Hub(runtime, self.ring)
-        self.canary = Canary(prefix())
-        self.hub.join(self.canary, [self.canary.channel])
+        self.probe = Probe(prefix())
+        self.hub.join(self.probe, [self.probe.channel])
         self.absences = Absences(self.hub)
         self.pubsub = PubSub(runtime, client, self.hub, self._restored, self._resubscribed)
         self._failed = False
@@ -89,11 +89,11 @@ class LoopProcess:
 
     def health(self) -> tuple[bool, dict[str, Any]]:
         """Whether delivery works, and figures of this process."""
-        healthy = self.pubsub.subscribed and self.canary.healthy
+        healthy = self.pubsub.subscribed and self.probe.healthy
         figures = {
             "pid": self.pid,
             "healthy": healthy,
-            "seconds_since_canary": self.canary.silent,
+            "seconds_since_canary": self.probe.silent,
             "cannot_keep": keeping.refused,
             "websockets": len(self.connections),
             "channels": len(self.hub.channels) - 1,
@@ -134,7 +134,7 @@ class LoopProcess:
             connection.close(code, reason)
 
     def _restored(self) -> None:
-        self.canary.release(self.pubsub)
+        self.probe.release(self.pubsub)
 
     def _resubscribed(self) -> None:
         self.absences.clear()
@@ -160,7 +160,7 @@ class LoopProcess:
         with self.runtime.lock:
             self.compression.refill()
             self.pubsub.tick()
-            self.canary.tick(self.pubsub)
+            self.probe.tick(self.pubsub)
             self.pubsub.unsubscribe(self.absences.tick(self.runtime.ticks))
         while self._some_have_taken_turns():
             self.runtime.sleep(0)
