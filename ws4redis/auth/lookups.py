@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from django.db import connections
 from redis import Redis
@@ -14,23 +13,13 @@ from redis import Redis
 from ws4redis.auth.groups import look_up_groups
 from ws4redis.core.identity import Identity
 
+if TYPE_CHECKING:
+    from ws4redis.runtime.port import Runtime
+
 logger = logging.getLogger("ws4redis")
 
 #: between a lookup that failed and the next one
 _PAUSE_SECONDS = 1.0
-
-
-class Runtime(Protocol):
-    """What is needed of ``runtime.port.Runtime``."""
-
-    @property
-    def lock(self) -> AbstractContextManager[Any]: ...
-
-    def spawn(self, function: Callable[..., Any], *args: Any) -> None: ...
-
-    def sleep(self, seconds: float) -> None: ...
-
-    def run_in_thread(self, function: Callable[..., Any], *args: Any) -> Any: ...
 
 
 class Lookups:
@@ -40,7 +29,6 @@ class Lookups:
     the database fails it is asked again, once a second.
 
     Args:
-        runtime: the kind of concurrency.
         client: returns the client of the Redis where the process listens.
     """
 

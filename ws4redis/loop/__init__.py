@@ -1,7 +1,7 @@
 """The websocket loop of one process.
 
-``process`` owns the parts and knows them all; ``connection`` is one browser's life; ``hub`` knows who listens;
-``pubsub`` is the one subscription; ``runtime`` is the port to gevent or threads. A publication's way::
+``process`` owns the parts and knows them all; ``connection`` is one client's life; ``hub`` maps channels to members.
+A publication's way::
 
-    Redis -> pubsub -> hub -> connection -> websocket -> browser
+    Redis -> broker.pubsub -> hub -> websocket -> client
 """

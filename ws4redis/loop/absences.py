@@ -1,4 +1,4 @@
-"""Channels that somebody has just left: who comes back at once may have missed nothing, and has the last message."""
+"""Channels just left: a client that comes back at once may have missed nothing, and has the last message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AT_ONCE = 3
 
 
 class Absence:
-    """A member of the hub that stays on a channel which others have left, and counts what they miss."""
+    """A member of the hub that stays on a channel which clients have left, and counts what they miss."""
 
     direct = echo_filter = None
     control = False
@@ -23,9 +23,9 @@ class Absence:
     def __init__(self, channel: bytes) -> None:
         self.channel = channel
         self.missed = 0
-        #: it still listens
+        #: it is still subscribed
         self.lasts = True
-        #: until which tick
+        #: the tick at which it ends
         self.until = 0
 
     def deliver(self, batches: Sequence[Batch]) -> None:
@@ -36,7 +36,7 @@ class Absence:
 
 
 class Absences:
-    """One for each channel, whoever has left it.
+    """One absence for each channel, for all clients that have left it.
 
     Args:
         hub: as long as an absence lasts the channel stays subscribed.
@@ -56,7 +56,7 @@ class Absences:
         return absence
 
     def tick(self, tick: int) -> list[bytes]:
-        """End what is due; returns the channels to which nobody listens any more."""
+        """End what is due; returns the channels without a member."""
         due = []
         for absence in self._absences.values():
             if absence.until > tick:
@@ -83,7 +83,7 @@ class Leaves:
 
     def __init__(self, absences: Absences) -> None:
         self._absences = absences
-        #: and how much those who are absent had missed by then
+        #: and how much the absence had missed by then
         self._left: dict[bytes, tuple[Absence, int]] = {}
 
     def begin(self, channel: bytes, tick: int) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ws4redis.broker.pubsub import PendingReply, PubSub
 
-logger = logging.getLogger("ws4redis")
+logger = logging.getLogger("django.request")
 
 
 class CatchUp(Protocol):
@@ -22,7 +22,7 @@ class CatchUp(Protocol):
     def start(
         self, pubsub: PubSub, channels: Sequence[bytes], done: Callable[[Sequence[Publication]], None]
     ) -> Sequence[PendingReply]:
-        """Ask Redis whatever it takes, by ``pubsub.ask()``; must not block.
+        """Ask Redis by ``pubsub.ask()``; must not block.
 
         Must call ``done`` once, with what is to be sent in this order, when the last of the returned commands was
         replied to; also where that reply is an error. What is published from the first command on is held back until
@@ -40,7 +40,7 @@ class LastMessages:
             done([Publication(channel, value) for channel, value in zip(channels, values, strict=False) if value])
 
         def failed(error: ResponseError) -> None:
-            pubsub.runtime.spawn(logger.error, "last messages cannot be read: %s", error)
+            pubsub.runtime.spawn(logger.error, "cannot read last messages: %s", error)
             done(())
 
         return [pubsub.ask(("MGET", *channels), replied, failed)]

@@ -32,7 +32,7 @@ __all__ = ["MAX_DELAY", "Allowance", "Connection", "Heartbeat", "Opening"]
 
 logger = logging.getLogger("django.request")
 
-#: over which the rate of what a client sends is taken
+#: over which a client's rate is measured
 WINDOW_TICKS = 10
 
 
@@ -50,7 +50,7 @@ class Allowance(NamedTuple):
 
 
 class Opening(Protocol):
-    """How the handshake may be answered; the bytes of an HTTP response."""
+    """The answers to the handshake: the bytes of an HTTP response."""
 
     def accept(self, subprotocol: str | None = None) -> bytes:
         """101; None means the subprotocol that was agreed on."""
@@ -71,7 +71,7 @@ class Loop(SharedLoop, Protocol):
 
     @property
     def redis_is_away(self) -> bool:
-        """For so long that nobody need wait any more."""
+        """Redis has been silent for longer than a client waits."""
 
 
 class Connection:
@@ -122,10 +122,10 @@ class Connection:
         self._inbox = inbox_for(endpoint.taking)
         #: set when the client has taken what waited for it
         self._room: Event | None = None
-        #: what it has sent in the current window, and which that is
+        #: what it has sent in the current window, and the number of that window
         self._frames = self._bytes = self._window = 0
         self.bytes_received = 0
-        #: the tick in which the client gave its last sign of life
+        #: the tick in which the client has sent something last
         self.seen = loop.runtime.ticks
         #: set by the timer wheel
         self.slot = 0
@@ -235,7 +235,7 @@ class Connection:
         self._check_in(CLOSING_AT_MOST)
 
     def lost(self) -> None:
-        """Where this fails it is done again at the next check, so what can fail comes first."""
+        """After a failure it is called again at the next check, so what can fail comes first."""
         self.subscriptions.close()
         self._inbox.closed()
         if not self._inbox.busy:
@@ -269,7 +269,7 @@ class Connection:
         return self._loop.runtime.new_event()
 
     def handled(self) -> None:
-        """No message is being handled any more."""
+        """All messages are handled."""
         self.seen = self._loop.runtime.ticks
         if self.websocket.closed:
             self.spawn(self._on_close)
@@ -279,7 +279,7 @@ class Connection:
     # by the clock
 
     def check_timers(self) -> None:
-        """Do what is due, and say when the next check is."""
+        """Do what is due, and schedule the next check."""
         if self.websocket.closed:
             self.lost()
         elif not self.websocket.open:
@@ -289,7 +289,7 @@ class Connection:
         else:
             self._inbox.go_on(self)
             due = check_liveness(self, self._loop.heartbeat, self._loop.runtime.ticks)
-            if self.websocket.open:  # it may have shown that nobody is there
+            if self.websocket.open:  # the check may have closed it
                 self._check_in(due)
 
     def close_slow(self) -> None:
@@ -327,7 +327,7 @@ class Connection:
         self.websocket.close(code, reason)
 
     def _change(self, change: Callable[..., None], *args: Any) -> None:
-        """Where this fails the client must not go on with what it was subscribed to before."""
+        """After a failure the client must not go on with its earlier subscriptions."""
         try:
             change(*args)
         except Exception:
@@ -348,7 +348,9 @@ class Connection:
                     logger.warning, "Redis is not available, websocket %x is closed: %s", id(self.websocket), error
                 )
         else:
-            self.spawn(partial(logger.error, "a websocket's endpoint failed", exc_info=error))
+            self.spawn(
+                partial(logger.error, "endpoint failed, websocket %x is closed", id(self.websocket), exc_info=error)
+            )
         self.close(code, reason)
 
     def _without_heartbeats(self, heartbeat: Heartbeat, messages: list[str | bytes]) -> list[str | bytes]:
@@ -376,7 +378,7 @@ class Connection:
             with serving_client():
                 self.endpoint.on_close(websocket.close_code or 1006, websocket.close_reason)
         except Exception:
-            logger.exception("a websocket's endpoint failed after the end")
+            logger.exception("endpoint failed after websocket %x was closed", id(websocket))
 
     def _check_opening(self) -> None:
         waited = self._loop.runtime.ticks - self.seen

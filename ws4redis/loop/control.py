@@ -1,4 +1,4 @@
-"""Channels that tell the loop what to do with a connection."""
+"""Control channels: their publications change a connection, and are not sent to its client."""
 
 from __future__ import annotations
 
@@ -15,23 +15,19 @@ class Owner(Protocol):
     """The subscriptions of the connection."""
 
     def control_by(self, call: Callable[[], bool | None]) -> bool | None:
-        """Call a handler; the client may come back to what that unsubscribes from."""
+        """Call a handler; the client may come back to channels that it unsubscribes from."""
 
     def go_on(self) -> None:
-        """Something may be known that was not."""
+        """Send what was held back, if nothing is pending any more."""
 
     def guarded(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Drops the connection where the callback fails, and not the subscription of all."""
+        """A failure of the callback drops this connection, and not the subscription of all."""
 
     def failed(self) -> None: ...
 
 
 class ControlSubscription:
-    """A member of the hub for one connection, whose client sees nothing of it.
-
-    Args:
-        restore: is called with the values of ``keys``.
-    """
+    """A member of the hub for one connection; the arguments are those of ``Connection.subscribe_control``."""
 
     __slots__ = ("_handler", "_keys", "_missed", "_owner", "_pending", "_restore", "channel", "settled")
     direct = echo_filter = None
@@ -57,7 +53,7 @@ class ControlSubscription:
         self.settled = False
 
     def start(self, pubsub: PubSub) -> None:
-        """At the beginning, and after a loss of Redis."""
+        """Read the keys: at the beginning, and after a loss of Redis."""
         self.cancel()
         self.settled = False
         self._pending = pubsub.ask(("MGET", *self._keys), self._owner.guarded(self._replied))

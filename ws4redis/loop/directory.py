@@ -1,4 +1,4 @@
-"""Which connections of this process belong to a user, and which to a session."""
+"""The connections of this process by user and by session."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Connection(Protocol):
     def websocket(self) -> WebSocket: ...
 
     def accept(self, subprotocol: str | None = None) -> None:
-        """Answer with 101; None means the subprotocol that was agreed on. Does nothing when it was done before."""
+        """Answer with 101; None means the subprotocol that was agreed on. Does nothing the second time."""
 
     def reject(self, error: Exception) -> None:
         """Answer with the HTTP response for this error, and drop the connection; closes one that was accepted."""

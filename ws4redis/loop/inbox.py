@@ -1,4 +1,4 @@
-"""How messages get from a websocket to its endpoint: in one of three ways."""
+"""Three ways in which an endpoint takes the client's messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ws4redis.loop.connection import Connection
     from ws4redis.runtime.port import Event
 
-#: what waits for an endpoint that pulls messages: so many of them, or so many bytes or characters
+#: what may wait for an endpoint that pulls messages; the size is in bytes or characters
 _MAX_MESSAGES = 64
 _MAX_SIZE = 1 << 18
 
@@ -28,7 +28,7 @@ class Inbox(Protocol):
     def put(self, connection: Connection, messages: list[Any]) -> None: ...
 
     def go_on(self, connection: Connection) -> None:
-        """The client was accepted, or a second has gone by."""
+        """Called when the client is accepted, and at each check."""
 
     def closed(self) -> None:
         """No message follows."""
@@ -43,7 +43,7 @@ class Inbox(Protocol):
 
 
 class Dispatcher:
-    """Gives the endpoint one message after the other, in a greenlet that lives as long as there are any."""
+    """Gives the endpoint one message after the other, in a greenlet that ends with the last one."""
 
     __slots__ = ("_messages", "busy")
 
@@ -64,7 +64,7 @@ class Dispatcher:
             self._start(connection)
 
     def closed(self) -> None:
-        """What was received before is handled."""
+        """What was received before is still handled."""
 
     def take(self, connection: Connection) -> tuple[Any, ...] | Event:
         raise TypeError("This endpoint is given its messages: set taking = Taking.PULLED to receive() them.")
@@ -101,7 +101,6 @@ class PullInbox:
 
     __slots__ = ("_closed", "_messages", "_size", "_waiting")
 
-    #: the endpoint itself knows
     busy = False
 
     def __init__(self) -> None:

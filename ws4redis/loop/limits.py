@@ -1,4 +1,4 @@
-"""How many websockets a process, a user or an address has here."""
+"""Connection limits: counts of websockets by process, user or address."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ConnectionLimits:
         self._counts: Counter[str] = Counter()
 
     def acquire(self, limits: Mapping[str, int]) -> tuple[str, ...]:
-        """Count one more for each key, if all of them have less than they may; returns the keys, for ``release``.
+        """Count one more for each key, if all of them are below their limits; returns the keys, for ``release``.
 
         Raises:
-            LimitReached: one of them has not.
+            LimitReached: one of them is not; nothing was counted.
         """
         for key, most in limits.items():
             if self._counts[key] >= most:

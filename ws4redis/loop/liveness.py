@@ -16,7 +16,7 @@ _PING_EVERY = 25
 _PING_TIMEOUT = 60
 _STALLED_AT_MOST = 30
 
-#: in how many ticks a client is looked at that is not read
+#: for a client that is not read
 PAUSED_CHECK_AFTER = 2
 
 #: for the closing handshake
@@ -26,7 +26,7 @@ MAX_DELAY = max(_HEARTBEAT_AFTER, _PING_EVERY, CLOSING_AT_MOST)
 
 
 class Heartbeat:
-    """The text message that both sides send to show that they are alive."""
+    """The text message by which both sides show that they are there."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -38,7 +38,7 @@ class Heartbeat:
 
 
 def check_liveness(connection: Connection, heartbeat: Heartbeat | None, now: int) -> int:
-    """Ping, send a heartbeat, or close, as it is due; returns in how many ticks the next check is."""
+    """Ping, send a heartbeat, or close, as it is due; returns the ticks until the next check."""
     websocket = connection.websocket
     silent, stalled = now - connection.seen, websocket.stalled
     if websocket.paused:
@@ -50,7 +50,7 @@ def check_liveness(connection: Connection, heartbeat: Heartbeat | None, now: int
     if stalled >= _STALLED_AT_MOST:
         connection.close_slow()
         return CLOSING_AT_MOST
-    # what begins to wait after this check is seen in time, because the next one is never further away
+    # what begins to wait after this check is noticed in time, because the next one is never further away
     due = min(_ping_if_silent(websocket, silent), _STALLED_AT_MOST - stalled)
     if heartbeat is not None:
         due = min(due, _send_heartbeat(websocket, heartbeat, now))
@@ -58,16 +58,16 @@ def check_liveness(connection: Connection, heartbeat: Heartbeat | None, now: int
 
 
 def _ping_if_silent(websocket: WebSocket, silent: int) -> int:
-    """Returns in how many ticks the silence is to be checked again."""
+    """Returns the ticks until the next check of the silence."""
     if silent and silent % _PING_EVERY == 0:
         websocket.ping()
     due = _PING_EVERY - silent % _PING_EVERY
-    # a client that is not read can show no sign of life
+    # a client that is not read is silent anyway
     return due if websocket.paused else min(due, _PING_TIMEOUT - silent)
 
 
 def _send_heartbeat(websocket: WebSocket, heartbeat: Heartbeat, now: int) -> int:
-    """Returns in how many ticks the next heartbeat is due, if nothing else is written before."""
+    """Returns the ticks until the next heartbeat, if nothing else is written before."""
     if now - websocket.written >= _HEARTBEAT_AFTER:
         websocket.write(heartbeat.frame)
     return websocket.written + _HEARTBEAT_AFTER - now

@@ -1,4 +1,4 @@
-"""The websocket loop's parts, made once per process."""
+"""The websocket loop of one process: its parts and its clock."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ws4redis")
 
-#: after so many connections of a tick the others may run
+#: connections that are checked before other greenlets may run
 _PAUSE_EVERY = 256
 
 _TICK_SECONDS = 1.0
 
-#: bytes that may wait for a Redis that says nothing before newcomers are refused at once
+#: bytes that wait for a silent Redis before newcomers are rejected at once
 _MOST_UNSENT = 1 << 20
 
-#: bytes that are compressed in a tick: some tenth of it
+#: bytes that are compressed in a tick, which takes a tenth of it
 _COMPRESSED_PER_TICK = 8 << 20
 
 
@@ -77,7 +77,7 @@ class LoopProcess:
         self.pubsub.start()
 
     def use_heartbeat(self, text: str | None) -> None:
-        """From now on; None or an empty text is none."""
+        """Use this text from now on; None and an empty text mean no heartbeat."""
         if (text or None) != (self.heartbeat and self.heartbeat.text):
             with self.runtime.lock:
                 self.heartbeat = Heartbeat(text) if text else None
@@ -106,17 +106,16 @@ class LoopProcess:
     @property
     def redis_is_away(self) -> bool:
         silent = self.pubsub.silent
-        # one more, for the canary of this tick is on its way; or what it does not take would fill the memory meanwhile
+        # one more, for the probe of this tick is on its way; what Redis does not take would fill the memory meanwhile
         return silent > self.timeout + 1 or (silent > 1 and self.pubsub.unsent > _MOST_UNSENT)
 
     def check_redis(self) -> None:
-        """Let no newcomer wait where all others have waited in vain.
-
+        """
         Raises:
-            RedisIsAway: Redis has said nothing for longer than a newcomer may wait.
+            RedisIsAway: Redis has been silent for longer than a newcomer may wait.
         """
         if self.redis_is_away:
-            raise RedisIsAway(f"Redis has said nothing for {self.pubsub.silent} seconds")
+            raise RedisIsAway(f"Redis has been silent for {self.pubsub.silent} seconds")
 
     def acquire(self, limits: Mapping[str, int]) -> tuple[str, ...]:
         with self.runtime.lock:
@@ -138,11 +137,10 @@ class LoopProcess:
 
     def _resubscribed(self) -> None:
         self.absences.clear()
-        for connection in [*self.connections]:  # one that fails leaves
+        for connection in [*self.connections]:  # one that fails is removed
             connection.subscriptions.resubscribed()
 
     def _keep_time(self) -> None:
-        """For good."""
         try:
             while True:
                 self.runtime.sleep(_TICK_SECONDS)
@@ -153,7 +151,7 @@ class LoopProcess:
             self.runtime.spawn(self._keep_time)
             if not self._failed:
                 self._failed = True
-                logger.error("the clock of the websocket loop failed; it is started again", exc_info=error)
+                logger.error("loop clock failed, starting again", exc_info=error)
 
     def _tick(self) -> None:
         self.runtime.ticks += 1
@@ -162,30 +160,29 @@ class LoopProcess:
             self.pubsub.tick()
             self.probe.tick(self.pubsub)
             self.pubsub.unsubscribe(self.absences.tick(self.runtime.ticks))
-        while self._some_have_taken_turns():
+        while self._check_some():
             self.runtime.sleep(0)
 
-    def _some_have_taken_turns(self) -> bool:
-        """False where it is nobody's turn any more."""
+    def _check_some(self) -> bool:
+        """False where no connection is due any more."""
         with self.runtime.lock:
-            waiting = self.connections.pop_due(self.runtime.ticks, _PAUSE_EVERY)
-            found = bool(waiting)
+            due = self.connections.pop_due(self.runtime.ticks, _PAUSE_EVERY)
+            found = bool(due)
             try:
-                while waiting:
-                    self._take_turn(waiting[-1])
-                    waiting.pop()
+                while due:
+                    self._check(due[-1])
+                    due.pop()
             finally:
-                for each in waiting:
+                for each in due:
                     self.connections.schedule(each, self.runtime.ticks + 1)
         return found
 
-    def _take_turn(self, connection: Connection) -> None:
+    def _check(self, connection: Connection) -> None:
         try:
             connection.check_timers()
         except Exception as error:
             self.connections.schedule(connection, self.runtime.ticks + 1)
-            tell = partial(logger.error, "timer callback failed", exc_info=error)
-            self.runtime.spawn(tell)
+            self.runtime.spawn(partial(logger.error, "timer callback failed", exc_info=error))
 
 
 def _backlogs(options: Options) -> Callable[[], Backlog] | None:

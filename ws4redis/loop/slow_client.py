@@ -1,4 +1,4 @@
-"""What waits for a browser that is too slow, where the site would rather lose messages than the browser."""
+"""What waits for a client that is too slow, where the site would rather drop messages than the client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Backlog:
 
     Args:
         limit: bytes that may wait; the oldest go first.
-        conflate: of each channel only the latest waits.
+        conflate: True lets only the latest of each channel wait.
     """
 
     __slots__ = ("_conflate", "_limit", "_size", "_waiting")
