@@ -1,4 +1,4 @@
-"""How workers know of each other; test_reload shows the rest."""
+"""Locks by which workers know that others accept; test_reload shows the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ws4redis.uwsgi.drain import AcceptLocks
 accept_locks = AcceptLocks(int(sys.argv[1]), 2)
 for line in map(str.strip, sys.stdin):
     if line == "leave":
-        accept_locks.leave()
+        accept_locks.release()
     print(line, flush=True)
 """
 
@@ -36,8 +36,8 @@ def listening(tmp_path: Path) -> Iterator[socket.socket]:
 @pytest.mark.parametrize("how", ["leave", "be killed"])
 def test_another_worker_accepts_until_it_leaves(listening: socket.socket, how: str) -> None:
     mine = AcceptLocks(listening.fileno(), 1)
-    mine.leave()
-    assert not mine.others()
+    mine.release()
+    assert not mine.others_accept()
     command = [sys.executable, "-c", ANOTHER_WORKER, str(listening.fileno())]
     with subprocess.Popen(
         command, cwd=ROOT, pass_fds=[listening.fileno()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -45,20 +45,20 @@ def test_another_worker_accepts_until_it_leaves(listening: socket.socket, how: s
         assert another.stdin is not None and another.stdout is not None
         print("accept", file=another.stdin, flush=True)
         assert another.stdout.readline() == "accept\n"
-        assert mine.others()
+        assert mine.others_accept()
         if how == "leave":
             print("leave", file=another.stdin, flush=True)
             assert another.stdout.readline() == "leave\n"
         else:
             another.kill()
             another.wait()
-        assert not mine.others()
+        assert not mine.others_accept()
 
 
 def test_where_nothing_can_be_locked_nobody_accepts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     descriptor = os.open(tmp_path, os.O_PATH)
     accept_locks = AcceptLocks(descriptor, 1)
-    accept_locks.leave()
-    assert not accept_locks.others()
-    assert "browsers will leave at once" in caplog.text
+    accept_locks.release()
+    assert not accept_locks.others_accept()
+    assert "draining without batches" in caplog.text
     os.close(descriptor)

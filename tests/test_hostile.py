@@ -390,7 +390,10 @@ FORGED = "\r\nforged \x1b[31m\x00\x85\u2028\u202e"
 #: what is asked of the site, and a part of the line that tells of it
 LOGGED: dict[str, tuple[Callable[[str], bytes], str]] = {
     "path": (lambda text: made_of(b"/ws/" + quote(text).encode(), {}), "INFO websocket on"),
-    "channel": (lambda text: made_of(f"/ws/{quote(text)}?subscribe-broadcast".encode(), {}), "hears ['broadcast:"),
+    "channel": (
+        lambda text: made_of(f"/ws/{quote(text)}?subscribe-broadcast".encode(), {}),
+        "subscribes to ['broadcast:",
+    ),
     "origin": (
         lambda text: made_of(b"/ws/a", {b"Origin": raw(text), b"Cookie": b"a=b"}),
         "WARNING websocket rejected with 403",

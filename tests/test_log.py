@@ -82,7 +82,7 @@ def test_of_a_session_key_only_the_beginning_is_told(loggers: tuple[logging.Logg
     loggers[0].addHandler(handler)
     tell("subscribe-session", "publish-broadcast", key=key)
     assert handler.lines == [
-        "websocket on '/ws/news' hears ['session:abcd...:news'] and publishes to ['broadcast:news']"
+        "websocket on '/ws/news' subscribes to ['session:abcd...:news'] and publishes to ['broadcast:news']"
     ]
 
 

@@ -56,7 +56,7 @@ def test_the_log_has_one_quiet_line_for_each_websocket(site: RunServer) -> None:
 
     def lines() -> list[str]:
         """Without other requests', which may be written after their answers have been read."""
-        new = [line for line in site.log()[before:].splitlines() if "hears" not in line]
+        new = [line for line in site.log()[before:].splitlines() if "subscribes to" not in line]
         return [line for line in new if "GET /ws/quiet" in line or '"GET ' not in line]
 
     [line] = wait_for(lines, "its line")

@@ -652,7 +652,7 @@ def test_the_log_names_the_channels_but_no_session_key(with_settings: Callable[.
     flags = "subscribe-session&subscribe-user&publish-broadcast"
     site.connect(f"/ws/{facility}?{flags}", cookie=f"sessionid={key}")
     channels = [f"session:{key[:4]}...:{facility}", f"user:john:{facility}"]
-    line = f"INFO websocket on '/ws/{facility}' hears {channels} and publishes to ['broadcast:{facility}']"
+    line = f"INFO websocket on '/ws/{facility}' subscribes to {channels} and publishes to ['broadcast:{facility}']"
     wait_for(lambda: line in site.log(), line)
     assert key not in site.log()
     site.connect("/ws/a%0Ab?subscribe-broadcast")

@@ -33,7 +33,7 @@ if PATCHED_LATE:
         )
     monkey.patch_all()
     must_have("django", connections, "_connections")
-    # made by now of what was not patched: all greenlets would share one connection, which Django refuses
+    # made before gevent patched: all greenlets would share one connection, which Django rejects
     connections._connections = type(connections)()._connections
 
 import _socket  # noqa: E402
@@ -67,10 +67,10 @@ logger = logging.getLogger("ws4redis")
 #: descriptors beyond this are of no use, and a limit may be "infinite"
 _MOST_DESCRIPTORS = 1 << 20
 
-#: descriptors kept back for files, logs and the like
+#: descriptors for files, logs and the like
 _SPARE_DESCRIPTORS = 64
 
-#: after so many seconds uWSGI kills an ending worker, unless it is told otherwise
+#: after which uWSGI kills an ending worker, by default
 _GRACE_SECONDS = 60
 
 #: None where the system has no epoll
@@ -85,7 +85,7 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
 
     runtime = _runtime
 
-    #: with anything else uWSGI lets all other greenlets run before it looks whether there is more
+    #: with anything else uWSGI lets all other greenlets run before it asks for more
     empty_body = b""  # type: ignore[assignment]
 
     def __init__(self, redis_connection: Redis | None = None) -> None:
@@ -95,16 +95,16 @@ class uWSGIWebsocketServer(WebsocketWSGIServer):
         _runtime.threads = self.options.threads
         _in_each_worker(_worker)
         _in_each_worker(_start_soon)
-        _at_exit(_leave)
+        _at_exit(_drain)
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
-        _worker().check_room(self.process)
+        _worker().check_capacity(self.process)
         original = uwsgi.connection_fd()
         connected = _duplicate(original)
         try:
             _forget_in_loop(original)
             _replace_by_null(original)
-            # for uWSGI's access log; the browser gets our own answer through the duplicate
+            # for uWSGI's access log; the client gets our own answer through the duplicate
             start_response("101 Switching Protocols", [])
             return WebSocket(self.runtime, connected, self.options.max_message_size, self.options.outbox_size)
         except BaseException:
@@ -122,7 +122,7 @@ uWSGIWebsocket = uWSGIWebSocket = WebSocket
 
 
 class _Worker:
-    """What one worker is told by uWSGI's options and by the system."""
+    """What uWSGI's options and the system's limits mean for one worker."""
 
     def __init__(self, options: Options) -> None:
         self.pid = os.getpid()
@@ -136,44 +136,44 @@ class _Worker:
         self._capacity = _raise_descriptor_limit() - _kept_back(options)
         logger.info("worker %s has room for %s websockets", uwsgi.worker_id(), self._capacity)
         self._drain: Drain | None = None
-        self._leaving: gevent.Greenlet | None = None
+        self._draining: gevent.Greenlet | None = None
 
-    def check_room(self, process: LoopProcess) -> None:
-        """Refuse while there still are descriptors to do so."""
+    def check_capacity(self, process: LoopProcess) -> None:
+        """Reject while there still are descriptors to do so."""
         if self._errors:
             raise UpgradeRefused(503, "This server is not set up for websockets; its log says why.")
         if len(process.connections) >= self._capacity:
             raise UpgradeRefused(503, "This server has no room for more websockets.")
 
     def accept(self) -> None:
-        """uWSGI's loop runs: it accepts, and has set up its own signals, to which ours are added."""
+        """Called when uWSGI's loop runs: it accepts, and has set up its own signals, to which ours are added."""
         if self._drain is None:
             accept_locks = AcceptLocks(next(iter(uwsgi.sockets), None), uwsgi.worker_id())
             grace_seconds = int(uwsgi.opt.get("worker-reload-mercy", _GRACE_SECONDS))
             self._drain = Drain(accept_locks, grace_seconds, self._options.drain_seconds)
             for number in signal.SIGHUP, signal.SIGTERM, signal.SIGINT:
                 # a master that stops sends its workers SIGINT, and the others when it reloads
-                gevent.signal_handler(number, self._drain.begin, number == signal.SIGINT)
+                gevent.signal_handler(number, self._drain.start, number == signal.SIGINT)
 
-    def leave(self) -> None:
+    def drain(self) -> None:
         """uWSGI calls this more than once, and ends the process when one call returns: each waits for the end."""
         process = running_process()
         if self._drain is None or process is None:
             return
-        if not self._drain.begun:
+        if not self._drain.started:
             # after max-worker-lifetime uWSGI calls this at the end of each request, and under gevent never ends
             os.kill(self.pid, signal.SIGHUP)
-        if self._leaving is None:
-            self._leaving = gevent.spawn(self._drain.close_all, process)
-        self._leaving.join()
+        if self._draining is None:
+            self._draining = gevent.spawn(self._drain.close_all, process)
+        self._draining.join()
 
 
-#: of several servers the last one made says to which Redis the process listens, and what the worker's options are
+#: the last server that was made: its Redis and its options are those of the process
 _latest: uWSGIWebsocketServer
 
 
 def _start_soon() -> None:
-    """Whoever asks for health should not be the first. Not before all servers are made."""
+    """Before the first request, for health must be known; not before all servers are made."""
     gevent.spawn(_start)
 
 
@@ -205,7 +205,7 @@ def _raise_descriptor_limit() -> int:
 
 
 def _kept_back(options: Options) -> int:
-    """Requests under way, three descriptors each; the Redis connections; a loop in each thread; some more."""
+    """Descriptors for requests under way, three each; for Redis; for a loop in each thread; and some more."""
     cores = int(uwsgi.opt.get("gevent", 0))
     return 3 * cores + options.max_connections + 4 * options.threads + _SPARE_DESCRIPTORS
 
@@ -227,9 +227,9 @@ def _at_exit(function: Callable[[], Any]) -> None:
     uwsgi.atexit = _chain(getattr(uwsgi, "atexit", None), function)
 
 
-def _leave() -> None:
+def _drain() -> None:
     if _the_worker is not None and _the_worker.pid == os.getpid():  # the master calls it, too
-        _the_worker.leave()
+        _the_worker.drain()
 
 
 def _chain(earlier: Callable[[], Any] | None, function: Callable[[], Any]) -> Callable[[], None]:
@@ -252,7 +252,7 @@ def _forget_in_loop(descriptor: int) -> None:
     """Take the original out of libev's epoll set.
 
     libev leaves it in and the duplicate keeps it alive there, which makes libev build the whole set anew for each
-    browser that leaves. ``select.epoll.fromfd`` is no way: when it is collected it closes the loop.
+    websocket that closes. ``select.epoll.fromfd`` is no way: when it is collected it closes the loop.
     """
     loop = gevent.get_hub().loop.fileno()
     if loop is not None and _epoll_ctl is not None:
@@ -263,5 +263,5 @@ _NULL = os.open(os.devnull, os.O_RDWR)
 
 
 def _replace_by_null(descriptor: int) -> None:
-    """Nothing that uWSGI writes or shuts down later reaches the browser."""
+    """Nothing that uWSGI writes or shuts down later reaches the client."""
     os.dup2(_NULL, descriptor)

@@ -1,1 +1,1 @@
-"""What answers on a websocket."""
+"""Endpoints: what answers on a websocket."""

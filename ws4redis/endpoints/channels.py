@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django.request")
 
-#: A client's message is kept up to so many times the bytes that it has sent for it, and for all before it; its
-#: handshake counts with less than the shortest has. Text is seldom compressed to less than a tenth.
+#: A client's message is stored up to this multiple of the bytes that the client has sent until now; its handshake
+#: counts with less than the shortest has. Text is seldom compressed to less than a tenth.
 _KEPT_FOR_EACH_BYTE = 10
 _HANDSHAKE_BYTES = 100
 
@@ -29,8 +29,7 @@ class ChannelEndpoint(Endpoint):
     """Delivers the subscriber's channels to the client, and publishes its messages to the ``publish-*`` channels.
 
     Args:
-        echo: the client's own messages come back to it, too.
-        lookups: asks the database for groups.
+        echo: True sends the client its own messages, too.
     """
 
     __slots__ = ("_connection", "_echo_filter", "_lookups", "_subscriber", "send_first")
@@ -75,8 +74,8 @@ class ChannelEndpoint(Endpoint):
         try:
             self._subscriber.release()
         except REDIS_AWAY as error:
-            # what it would give back, the loss of Redis has ended
-            logger.info("a subscriber's release() could not reach Redis: %s", error)
+            # the loss of Redis has released everything already
+            logger.info("release() of a subscriber could not reach Redis: %s", error)
 
     def _restore_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
         known = self._subscriber.restore_groups(stamp, update)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from django.http import HttpRequest
 
-#: more parameters than these are Django's affair
+#: more parameters than these are left to Django
 _FEW = 100
 
 

@@ -1,4 +1,4 @@
-"""The endpoint whose subscriber reads from Redis itself, as all of them did in django-websocket-redis."""
+"""The endpoint whose subscriber reads from Redis itself, as each did in django-websocket-redis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OwnSourceEndpoint(ChannelEndpoint):
-    """Does the same as ``ChannelEndpoint`` without the hub: reads whenever the subscriber's descriptor is ready."""
+    """``ChannelEndpoint`` without the hub: reads whenever the subscriber's descriptor is ready."""
 
     __slots__ = ("_closed", "_reading", "_runtime", "_watcher")
 
@@ -37,7 +37,7 @@ class OwnSourceEndpoint(ChannelEndpoint):
 
     def on_message(self, message: Any) -> None:
         super().on_message(message)
-        # it may have made the subscriber subscribe at last
+        # the message may have made the subscriber subscribe for the first time
         if self._watcher is None and not self._reading:
             self._attempt(self._wait)
 
@@ -55,7 +55,7 @@ class OwnSourceEndpoint(ChannelEndpoint):
             self._go_on()
 
     def _wait(self) -> None:
-        """redis-py may have connected again, to another descriptor."""
+        """Watch the descriptor anew, for redis-py may have reconnected."""
         with self._runtime.lock:
             self._forget_descriptor()
             self._reading = False

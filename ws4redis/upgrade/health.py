@@ -16,7 +16,7 @@ class Health:
     """Answers where no websocket is asked for: 200 or 503, with figures as JSON.
 
     Args:
-        path: the facility (``WS4REDIS_HEALTH_PATH``); None where there is no such page.
+        path: the facility (``WS4REDIS_HEALTH_PATH``); None where there is no such route.
     """
 
     def __init__(self, process: Callable[[], LoopProcess], path: str | None) -> None:

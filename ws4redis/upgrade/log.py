@@ -22,23 +22,23 @@ logger = logging.getLogger("django.request")
 
 
 def printable(text: str) -> str:
-    """One line of a log, whatever is in a name."""
+    """The text as one line of a log."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def log_rejection(error: Exception, status: int) -> None:
-    """A line where somebody has to know; the access log has them all."""
+    """Log what somebody has to know; the access log has all rejections."""
     if status == 500:
         logger.error("websocket rejected with 500%s", advice(error), exc_info=error)
     elif isinstance(error, RedisIsAway):
-        # the log has that Redis is away, and need not have it once more for each who tries again
+        # the log has the loss of Redis already
         logger.info("websocket rejected with 503: %s", error)
     elif status not in (400, 426):
         logger.warning("websocket rejected with %s: %s", status, printable(str(error)))
 
 
 def log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
-    """Helps to find out why nothing arrives; a session key is as good as a password, so only its beginning is told."""
+    """Help to find out why nothing arrives; a session key is as good as a password, so only its beginning is shown."""
     if not _is_read(logger, logging.INFO):
         return
     key = escaped(identity_once(request).session_key)
@@ -47,7 +47,7 @@ def log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
         return sorted(name.replace(key, f"{key[:4]}...") if key else name for name in names)
 
     logger.info(
-        "websocket on %r hears %s and publishes to %s",
+        "websocket on %r subscribes to %s and publishes to %s",
         request.path_info,
         shown(name.decode() for name in subscriber._subscription.channels),
         shown(subscriber._publishers),
@@ -57,8 +57,8 @@ def log_channels(request: HttpRequest, subscriber: RedisSubscriber) -> None:
 def _is_read(logger: logging.Logger, level: int) -> bool:
     """Whether there is a handler for such lines.
 
-    As Django sets its log up, a site in production has none: ``console`` is for DEBUG. A line that goes nowhere would
-    be a seventh of what a new websocket costs.
+    By Django's default a site in production has none: ``console`` is for DEBUG. A line that goes nowhere would be a
+    seventh of what a new websocket costs.
     """
     if not logger.isEnabledFor(level):
         return False

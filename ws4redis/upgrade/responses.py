@@ -49,7 +49,7 @@ class Response(NamedTuple):
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [self.body]
 
     def as_bytes(self) -> bytes:
-        """The whole answer, for a connection that is in our hands already; it must be closed behind it."""
+        """The whole answer, for after the hand-over; the connection must be closed behind it."""
         headers = [("Connection", "close"), *self._all_headers]
         lines = [f"HTTP/1.1 {self._status}", *(f"{name}: {value}" for name, value in headers), "", ""]
         return "\r\n".join(lines).encode() + self.body
@@ -64,7 +64,7 @@ class Response(NamedTuple):
 
 
 def error_response(error: Exception) -> Response:
-    """The answer to whatever happened before the upgrade; what was not meant for the client is not shown."""
+    """The answer to an error before the upgrade; only texts that were meant for the client are shown."""
     match error:
         case InvalidHandshake():
             return _line(error.status, str(error), tuple(error.headers))
@@ -92,8 +92,8 @@ class Opening:
     """The two answers to a handshake, for after the hand-over.
 
     Args:
-        subprotocol: what was agreed on.
-        extensions: the value of Sec-WebSocket-Extensions.
+        subprotocol: what was agreed on; None is none.
+        extensions: the value of Sec-WebSocket-Extensions; None leaves the header out.
     """
 
     __slots__ = ("_extensions", "_key", "_subprotocol")

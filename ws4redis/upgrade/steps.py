@@ -38,12 +38,12 @@ class Maker(NamedTuple):
 
     #: keeps nothing of the request
     make: Callable[[HttpRequest], Endpoint]
-    #: whether code of the site says who may do what: then pages of other sites are rejected, everybody has a user and a
-    #: session, and all of it is done in a thread
+    #: whether code of the site checks permissions: then pages of other sites are rejected, each request has a user
+    #: and a session, and the steps run in a thread
     site_decides: bool = True
 
 
-#: says who serves a request: the maker of an endpoint, or an HTTP answer; None where it is not its own
+#: returns the maker of an endpoint or an HTTP answer; None where the request is for another route
 Route = Callable[[HttpRequest], Maker | Response | None]
 
 #: the headers of a handshake -> what WSGI calls them
@@ -54,9 +54,9 @@ class Server(Protocol):
     """What the steps ask of the server."""
 
     runtime: Runtime
-    #: the first that knows a request serves it
+    #: the first that does not return None serves a request
     routes: list[Route]
-    #: the first that applies to a request says who it is
+    #: the first that applies to a request identifies its user
     authenticators: list[Authenticator]
     options: ServerOptions
 
@@ -85,12 +85,12 @@ class Upgrade:
         self.environ = environ
 
 
-#: returns the HTTP answer that ends the way, if any; raises to reject
+#: returns an HTTP answer to end here, None to go on; raises to reject
 Step = Callable[[Upgrade], Response | None]
 
 
 def route(upgrade: Upgrade) -> Response | None:
-    """What serves the request. It comes before the handshake, for a route may answer what asks for no websocket."""
+    """Find the route. Before the handshake, for a route may answer a request that asks for no websocket."""
     # the WSGI server may use its dictionary again, for another client
     upgrade.request = WSGIRequest({**upgrade.environ, "wsgi.input": BytesIO()})
     for each in upgrade.server.routes:
@@ -113,7 +113,7 @@ def handshake(upgrade: Upgrade) -> None:
 
 
 def offered_credential(upgrade: Upgrade) -> None:
-    """Which authenticator is to say who it is."""
+    """Find the authenticator."""
     upgrade.authenticator = None
     for each in upgrade.server.authenticators:
         if each.applies(upgrade.request, upgrade.maker.site_decides):
@@ -132,7 +132,7 @@ def redis(upgrade: Upgrade) -> None:
 
 
 def extensions(upgrade: Upgrade) -> None:
-    """What is agreed on, where the client offers compression and the site wants it."""
+    """Agree on compression, where the client offers it and the site wants it."""
     wanted, offered = upgrade.server.options.deflate, upgrade.handshake.extensions
     upgrade.compression = None
     if wanted and offered:
@@ -143,13 +143,13 @@ def extensions(upgrade: Upgrade) -> None:
 
 
 def authenticate(upgrade: Upgrade) -> None:
-    """Who is it."""
+    """Find the user and the session."""
     if upgrade.authenticator is not None:
         upgrade.authenticator.authenticate(upgrade.request)
 
 
 def permissions(upgrade: Upgrade) -> None:
-    """What may they do here: the site's code is asked where the endpoint is made; 403, or what it raises."""
+    """Make the endpoint, for which the site's code is asked: 403, or what it raises."""
     upgrade.endpoint = upgrade.maker.make(upgrade.request)
     upgrade.identity = identity_once(upgrade.request)
 
@@ -161,7 +161,7 @@ def limits(upgrade: Upgrade) -> None:
 
 
 def where_it_may_block(*steps: Callable[[Upgrade], None]) -> Step:
-    """These steps as one job: in a thread, unless nothing is looked up and no code of the site is called."""
+    """These steps as one: in a thread, unless nothing is looked up and no code of the site is called."""
 
     def take_all(upgrade: Upgrade) -> None:
         for step in steps:
@@ -228,7 +228,7 @@ def connection(upgrade: Upgrade, websocket: WebSocket) -> Connection:
 
 
 def release_quietly(release: Callable[[], Any]) -> None:
-    """A client that is rejected shall be told why, even if this fails."""
+    """A failure is logged only, for the client must still get the answer that rejects it."""
     try:
         release()
     except Exception:

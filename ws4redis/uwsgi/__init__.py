@@ -1,1 +1,1 @@
-"""What ``uwsgi_runserver`` is made of."""
+"""The parts of ``uwsgi_runserver``."""

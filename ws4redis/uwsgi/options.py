@@ -1,4 +1,4 @@
-"""What uWSGI's options must be, so that websockets work; facts in, words out."""
+"""What uWSGI's options must be, so that websockets work."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 _NOT_A_PLAIN_SOCKET = "use http-socket or socket, behind a proxy where TLS is wanted"
-_COUNTS_REQUESTS = "websockets do not count as requests, so workers with browsers would be stopped"
+_COUNTS_REQUESTS = "websockets do not count as requests, so workers that have some would be stopped"
 
 #: options with which websockets cannot work, and what to do instead
 _IMPOSSIBLE = {
@@ -32,11 +32,11 @@ class OptionReport(NamedTuple):
 
 
 def check_options(options: Mapping[str, Any], patched_late: bool, python_in_venv: bool) -> OptionReport:
-    """Judge ``uwsgi.opt``.
+    """Check ``uwsgi.opt``.
 
     Args:
-        patched_late: gevent had patched nothing when the websocket server was imported.
-        python_in_venv: uWSGI runs inside a virtual environment's Python, as the wheel does.
+        patched_late: True where gevent had patched nothing when the websocket server was imported.
+        python_in_venv: True where uWSGI runs inside a virtual environment's Python, as the wheel does.
     """
     errors = [f"'{name}': {advice}" for name, advice in _IMPOSSIBLE.items() if name in options]
     warnings = []
@@ -46,7 +46,7 @@ def check_options(options: Mapping[str, Any], patched_late: bool, python_in_venv
     elif "gevent" not in options:
         errors.append("'gevent' is missing: add gevent = 100")
     if "http" in options and "http-websockets" not in options:
-        errors.append("'http' is deaf to websockets: use http-socket instead")
+        errors.append("'http' passes no websockets on: use http-socket instead")
     elif "http" in options:
         warnings.append("'http' drops websockets that are silent for 60 s: use http-socket instead")
     if patched_late:
@@ -54,9 +54,9 @@ def check_options(options: Mapping[str, Any], patched_late: bool, python_in_venv
     if python_in_venv and "binary-path" not in options:
         warnings.append("uWSGI cannot reload from a virtual environment: add binary-path = $(VIRTUAL_ENV)/bin/python")
     if _number(options.get("buffer-size")) < _LEAST_BUFFER_SIZE:
-        warnings.append(f"requests with many cookies are refused: add buffer-size = {_LEAST_BUFFER_SIZE}")
+        warnings.append(f"requests with many cookies are rejected: add buffer-size = {_LEAST_BUFFER_SIZE}")
     if "max-requests" in options:
-        warnings.append("'max-requests' counts upgrades, and its end sends all browsers away: use max-worker-lifetime")
+        warnings.append("'max-requests' counts upgrades, and its end closes all websockets: use max-worker-lifetime")
     return OptionReport(errors, warnings)
 
 
