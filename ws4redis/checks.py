@@ -49,13 +49,13 @@ def check_values() -> list[CheckMessage]:
 def assure_prefix() -> None:
     """
     Raises:
-        ImproperlyConfigured: with this prefix our names would be those of another site's audiences.
+        ImproperlyConfigured: with this prefix our channels would be those of another site's audiences.
     """
     taken = [part for part in str(settings.WS4REDIS_PREFIX or "").split(":") if part in channels.AUDIENCES]
     if taken:
         raise ImproperlyConfigured(
             f"WS4REDIS_PREFIX is {settings.WS4REDIS_PREFIX!r}: a site whose prefix is what stands before {taken[0]!r}, "
-            "or that has none, would hear what is said here. Choose a prefix in which no part between colons is "
+            "or that has none, would get messages of this site. Choose a prefix in which no part between colons is "
             f"{', '.join(channels.AUDIENCES[:-1])} or {channels.AUDIENCES[-1]}."
         )
 
@@ -64,7 +64,7 @@ def check_prefix() -> list[CheckMessage]:
     try:
         assure_prefix()
     except ImproperlyConfigured as error:
-        return [Error(str(error), hint="Until then no server of websockets starts.", id="ws4redis.E005")]
+        return [Error(str(error), hint="Until then no websocket server starts.", id="ws4redis.E005")]
     return []
 
 
@@ -77,7 +77,7 @@ def check_slashes() -> list[CheckMessage]:
 
 
 def check_connection() -> list[CheckMessage]:
-    from ws4redis.broker.client import GONE  # late, for beside the predecessor it cannot be imported
+    from ws4redis.broker.client import GONE  # here, because beside the predecessor it cannot be imported
 
     given = settings.WS4REDIS_CONNECTION
     return [
@@ -88,11 +88,11 @@ def check_connection() -> list[CheckMessage]:
 
 
 def check_hooks() -> list[CheckMessage]:
-    """One that refuses visitors who are None would let everybody in."""
+    """A hook that rejects a user who is None would let everybody in."""
     return [
         Warning(
             f"{name} only looks whether request.{attribute} is None, which it never is.",
-            hint=f"Who has not logged in has an AnonymousUser and an empty session: ask {better}.",
+            hint=f"A client that has not logged in has an AnonymousUser and an empty session: ask {better}.",
             id="ws4redis.W005",
         )
         for name in ("WS4REDIS_ALLOWED_CHANNELS", "WS4REDIS_SUBSCRIBER")
@@ -123,18 +123,18 @@ def check_bounds() -> list[CheckMessage]:
     problems: list[CheckMessage] = []
     if settings.WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS is not None and settings.WS4REDIS_TRUSTED_PROXIES is None:
         hint = "Set WS4REDIS_TRUSTED_PROXIES to the proxies in front of uWSGI, or to [] where there are none."
-        text = "WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS would count all visitors of a proxy as one."
+        text = "WS4REDIS_MAX_WEBSOCKETS_PER_ADDRESS would count all clients of a proxy as one."
         problems.append(Error(text, hint=hint, id="ws4redis.E004"))
     sizes = settings.WS4REDIS_OUTBOX_SIZE, settings.WS4REDIS_MAX_MESSAGE_SIZE
     if all(isinstance(each, int) for each in sizes) and sizes[0] < 4 * sizes[1]:
         hint = "Make WS4REDIS_OUTBOX_SIZE at least four times WS4REDIS_MAX_MESSAGE_SIZE."
-        text = "A few large messages at once would close browsers that are not slow."
+        text = "A few large messages at once would close clients that are not slow."
         problems.append(Warning(text, hint=hint, id="ws4redis.W002"))
     return problems
 
 
 def check_names() -> list[CheckMessage]:
-    """A misspelt hook would leave the door open."""
+    """A hook with a misspelt name would never be asked."""
     unknown = [
         name for name in dir(django_settings) if name.startswith(settings.PREFIX) and name not in settings.SETTINGS
     ]
@@ -149,7 +149,7 @@ def check_names() -> list[CheckMessage]:
 
 
 def check_authorisation() -> list[CheckMessage]:
-    """What a public site should decide; not said elsewhere, for a demonstration may do without."""
+    """What a public site must decide; only for ``--deploy``, for a demonstration may do without."""
     problems: list[CheckMessage] = []
     callback = _imported("WS4REDIS_ALLOWED_CHANNELS")
     if callable(callback) and may_return_none(callback):
@@ -159,21 +159,21 @@ def check_authorisation() -> list[CheckMessage]:
         problems.append(Warning(text, hint=hint, id="ws4redis.W010"))
     if _everybody_may_publish():
         hint = "Let WS4REDIS_ALLOWED_CHANNELS name a function that decides, or silence this where it is meant so."
-        text = "Every visitor may publish on every facility, in the name of nobody."
+        text = "Every client may publish on every facility, without logging in."
         problems.append(Warning(text, hint=hint, id="ws4redis.W011"))
     return problems
 
 
 def _everybody_may_publish() -> bool:
     """A subscriber or a request's processing of the site's own may decide, too."""
-    # late, for beside the predecessor it may be that one's
+    # here, because beside the predecessor it may be that one's
     from ws4redis.subscriber import RedisSubscriber, decides_nothing
 
     return decides_nothing(_imported("WS4REDIS_SUBSCRIBER")) and bool(RedisSubscriber.publish_channels)
 
 
 def _imported(name: str) -> Any:
-    """What a setting names; None where it leads nowhere, of which check_dotted_paths tells."""
+    """What a setting names; None where it leads nowhere, which check_dotted_paths reports."""
     value = getattr(settings, name)
     try:
         return import_string(value) if isinstance(value, str) else value
@@ -192,7 +192,7 @@ def check_deployment(**kwargs: Any) -> list[CheckMessage]:
 
 
 def all_problems() -> list[CheckMessage]:
-    """Also for a server's start, where nobody runs ``manage.py check``.
+    """Also called at a server's start, which does not run ``manage.py check``.
 
     Beside the predecessor nothing else is looked at: settings.py may be either's.
     """

@@ -50,11 +50,11 @@ class WebsocketRunServer(WebsocketWSGIServer):
     def park(self, connection: Connection) -> None:
         """Keep the server's thread while the websocket lives: the server would shut the connection down."""
         super().park(connection)
-        # of this thread: with CONN_MAX_AGE they would stay as long as it does
+        # those of this thread: with CONN_MAX_AGE they would stay open as long as it lives
         connections.close_all()
         assert isinstance(connection.websocket, AwaitedWebSocket)
         connection.websocket.ended.wait()
-        # servers of this kind take this for a browser that has gone, and neither answer nor log
+        # the development servers take this for a client that has left, and neither answer nor log
         raise ConnectionAbortedError
 
 
@@ -72,7 +72,7 @@ class AwaitedWebSocket(WebSocket):
     def start(self, owner: WebSocketListener) -> None:
         super().start(owner)
         if self._socket.unread:
-            self._readable()  # the kernel has no more to tell of it
+            self._readable()  # the kernel does not report it
 
     def abort(self) -> None:
         try:
@@ -86,7 +86,7 @@ class TakenSocket:
 
     Args:
         connection: plain, or TLS.
-        reader: the buffer through which the server has read the request, where it has one.
+        reader: the buffer through which the server has read the request; None where it has none.
     """
 
     def __init__(self, connection: socket.socket, reader: BufferedReader | None) -> None:
@@ -104,7 +104,7 @@ class TakenSocket:
             return data
         try:
             data = self._connection.recv(size)
-            # what TLS has decrypted already, no selector tells
+            # no selector reports what TLS has decrypted already
             while isinstance(self._connection, ssl.SSLSocket) and (pending := self._connection.pending()):
                 data += self._connection.recv(pending)
             return data
@@ -127,7 +127,7 @@ class TakenSocket:
 
 
 def _connection_of(environ: Environ, start_response: StartResponse) -> tuple[socket.socket, BufferedReader | None]:
-    """Where the development servers keep the request's socket, and the buffer through which they read it.
+    """The request's socket in a development server, and the buffer through which it is read.
 
     Raises:
         UpgradeRefused: the server is none of them, or serves one request at a time.
@@ -145,7 +145,7 @@ def _connection_of(environ: Environ, start_response: StartResponse) -> tuple[soc
 
 
 def _buffered(reader: BufferedReader) -> bytes:
-    """What is in the buffer; of a socket that does not block."""
+    """The contents of the buffer; the socket must not block."""
     try:
         return bytes(reader.peek())
     except ssl.SSLWantReadError:

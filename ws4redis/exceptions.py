@@ -21,7 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ws4redis.protocol.errors import InvalidHandshake, UpgradeRequired
 
-#: what redis-py raises where Redis is away, or does not reply in time
+#: what redis-py raises where Redis is lost, or does not reply in time
 REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
 #: a name of django-websocket-redis
@@ -41,7 +41,7 @@ __all__ = [
 
 
 class WebSocketError(OSError):
-    """The websocket is closed, or broke while it was used."""
+    """The websocket is closed, or broke during the call."""
 
 
 class FrameTooLargeException(WebSocketError):
@@ -53,11 +53,11 @@ class HandshakeError(InvalidHandshake, BadHeaderError):
 
 
 class UpgradeRequiredError(UpgradeRequired, HandshakeError):
-    """The request asks for a version of the protocol that nobody speaks here."""
+    """The request asks for an unknown version of the protocol."""
 
 
 class UpgradeRefused(Exception):
-    """The visitor gets this HTTP status instead of a websocket; the text is shown to him."""
+    """The client gets this HTTP status instead of a websocket, with the text."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -65,8 +65,8 @@ class UpgradeRefused(Exception):
 
 
 class RedisUnavailable(RedisConnectionError):
-    """Redis did not answer within ``WS4REDIS_TIMEOUT``, or refused; the text has what Redis said."""
+    """Redis did not reply within ``WS4REDIS_TIMEOUT``, or with an error, which the text quotes."""
 
 
 class RedisIsAway(RedisUnavailable):
-    """Redis has not answered for longer than ``WS4REDIS_TIMEOUT``, so nothing was tried."""
+    """Redis has not replied for longer than ``WS4REDIS_TIMEOUT``, so nothing was tried."""

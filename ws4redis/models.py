@@ -19,16 +19,16 @@ logger = logging.getLogger("ws4redis")
 @receiver(user_logged_in)
 def store_groups_in_session(sender: Any, user: Any, request: HttpRequest, **kwargs: Any) -> None:
     if hasattr(user, "groups") and getattr(request, "session", None) is not None:
-        # the stamp first: of a change that comes in between nobody believes that it is known here
+        # the stamp first: a change that comes in between must not count as known here
         stamp = _stamp()
         request.session[GROUPS_SESSION_KEY] = names_of_groups(user)
         request.session[GROUPS_STAMP_SESSION_KEY] = stamp
 
 
 def _stamp() -> str:
-    """Empty where Redis cannot be asked: a login needs none, then the database will be."""
+    """Empty where Redis does not reply: the groups are then looked up in the database."""
     try:
         return current_stamp(redis_client.client())
     except Exception as error:
-        logger.info("a login gets no stamp of Redis, its groups will be looked up: %s", error)
+        logger.info("cannot read the stamp of groups for a login, they will be looked up: %s", error)
         return ""

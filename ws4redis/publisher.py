@@ -46,11 +46,11 @@ class RedisPublisher(RedisStore):
 
     Args:
         facility: what follows ``WEBSOCKET_URL`` in the URL of the listening websockets.
-        broadcast: True addresses everybody.
+        broadcast: True addresses all websockets of the facility.
         users: user names, or ``SELF``.
         groups: group names, or ``SELF`` for all groups of the request's user.
         sessions: session keys, or ``SELF``.
-        request: who ``SELF`` is.
+        request: whose user, groups and session ``SELF`` stands for; None allows no ``SELF``.
 
     Raises:
         ValueError: an audience without a facility, or ``SELF`` without a request.
@@ -74,7 +74,7 @@ class RedisPublisher(RedisStore):
         return channels.addressed_channels(facility, broadcast, groups, users, sessions, request, identify=identify)
 
     def fetch_message(self, request: HttpRequest | None, facility: str, audience: str = "any") -> bytes | None:
-        """The last message kept for this visitor: of his session, user, groups, or broadcast, the first that there is.
+        """The last message for this request: of its session, user, groups, or broadcast, the first that there is.
 
         Args:
             audience: session, user, group, broadcast or any.
@@ -84,14 +84,14 @@ class RedisPublisher(RedisStore):
         """
         wanted = ("session", "user", "group", "broadcast") if audience == "any" else (audience,)
         identity = identity_of(request)
-        values, kept_groups = self._kept(wanted, facility, identity)
-        if kept_groups:
-            present = in_groups_of_now(request, identity, *kept_groups)
+        values, stored_groups = self._last_messages(wanted, facility, identity)
+        if stored_groups:
+            present = in_groups_of_now(request, identity, *stored_groups)
             if present.groups != identity.groups:
-                values, _ = self._kept(wanted, facility, present)
+                values, _ = self._last_messages(wanted, facility, present)
         return next((value for value in values if value), None)
 
-    def _kept(
+    def _last_messages(
         self, audiences: Sequence[str], facility: str, identity: Identity
     ) -> tuple[list[bytes | None], list[bytes | None]]:
         """The last messages of an identity's channels, and those of ``groups_keys()`` where groups matter (MGET)."""

@@ -1,4 +1,4 @@
-"""Publishing: a message goes to some channels and stays a while as the last message of each."""
+"""Publishing: a message goes to some channels and is stored as the last message of each, until it expires."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ __getattr__ = historic_names(
 class RedisMessage(bytes):
     """A message as Redis carries it.
 
-    ``RedisMessage(value)`` is None for the heartbeat and for whatever is not a message: of a raw Pub/Sub reply (a
-    list) only a ``message`` is one.
+    ``RedisMessage(value)`` is None for the heartbeat and for what is no message: of a raw Pub/Sub reply (a list) only a
+    ``message`` is one.
     """
 
     def __new__(cls, value: Any) -> RedisMessage | None:  # type: ignore[misc]
@@ -68,12 +68,12 @@ class RedisStore:
         connection: a ``redis.Redis`` that returns bytes.
     """
 
-    #: seconds for which messages are kept; a subclass or an object may have its own
+    #: seconds for which last messages are stored; a subclass or an object may have its own
     _expire: int | None = _LateSetting("WS4REDIS_EXPIRE")  # type: ignore[assignment]
 
-    #: keys that are no kept messages are left alone; set for browsers, whose facility is anything
+    #: whether keys that are no last messages are left alone; True for clients, whose facility is anything
     _spares_others = False
-    #: whether what is published now may be kept; set for each message of a browser
+    #: whether the next message may be stored; set for each message of a client
     _may_be_kept = True
 
     def __init__(self, connection: Redis) -> None:
@@ -81,20 +81,20 @@ class RedisStore:
         self._publishers: set[str] = set()
 
     def publish_message(self, message: str | bytes | RedisMessage, expire: int | None = None) -> int:
-        """Publish to all channels in one round trip; a message is kept and published in one step.
+        """Publish to all channels in one round trip; a message is stored and published in one step.
 
-        Where Redis refuses to keep it (OOM, MISCONF), it is published all the same: newcomers get no last message.
+        Where Redis cannot store it (OOM, MISCONF), it is published all the same: newcomers get no last message.
 
         Args:
-            expire: seconds for which newcomers get this message; 0 leaves what was kept before as it is; None
+            expire: seconds for which newcomers get this message; 0 leaves an earlier last message as it is; None
                 means ``WS4REDIS_EXPIRE``.
 
         Returns:
-            how many loop processes have a listener, summed over the channels; 0 means that nobody listens.
+            how many loop processes have a subscriber, summed over the channels; 0 means that nobody is subscribed.
 
         Raises:
             ValueError: the message is neither text nor bytes, or is the heartbeat.
-            RedisUnavailable: Redis did not take it within ``WS4REDIS_TIMEOUT``, or refused it; the text says why.
+            RedisUnavailable: Redis did not take it within ``WS4REDIS_TIMEOUT``, or rejected it; the text says why.
         """
         return self._publish(message, expire)
 
@@ -104,7 +104,7 @@ class RedisStore:
         """The same as ``publish_message``.
 
         Args:
-            transaction: for code that was written for django-websocket-redis; either way it is one step.
+            transaction: has no meaning any more, for it is one step either way.
         """
         return self._publish(message, expire)
 
@@ -157,5 +157,5 @@ def _payload(message: Any) -> RedisMessage:
         raise ValueError(f"a message is str or bytes, not {type(message).__name__}: encode it first, e.g. json.dumps()")
     payload = RedisMessage(message)
     if payload is None:
-        raise ValueError("this message is the heartbeat (WS4REDIS_HEARTBEAT), which browsers never get to see")
+        raise ValueError("this message is the heartbeat (WS4REDIS_HEARTBEAT), which is no message to clients")
     return payload

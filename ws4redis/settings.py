@@ -24,8 +24,8 @@ settings = django_settings
 class Setting(NamedTuple):
     default: Any
     accepts: Callable[[Any], bool]
+    #: the end of the sentence "It must be ..."
     expected: str
-    doc: str
 
 
 def _optional_text(value: Any) -> bool:
@@ -37,7 +37,7 @@ def _hook(value: Any) -> bool:
 
 
 def _path_prefix(value: Any) -> bool:
-    """Without the slashes, too; there is a warning."""
+    """Accepts one without the slashes, too, of which check_slashes() warns."""
     return isinstance(value, str) and value != ""
 
 
@@ -114,40 +114,21 @@ _HOOK = "None, a callable or the dotted path of one"
 
 #: those of django-websocket-redis
 _HISTORIC = {
-    "WEBSOCKET_URL": Setting(
-        "/ws/",
-        _path_prefix,
-        "a path that starts and ends with a slash",
-        "Path prefix of websockets; the facility follows.",
-    ),
+    "WEBSOCKET_URL": Setting("/ws/", _path_prefix, "a path that starts and ends with a slash"),
     "WS4REDIS_CONNECTION": Setting(
         {"host": "localhost", "port": 6379, "db": 0, "password": None},
         _connection,
         "a dict of redis-py's keyword arguments, a URL such as redis://localhost:6379/0, or a function (or its dotted "
         "path) that returns a redis.Redis",
-        "Where Redis is.",
     ),
-    "WS4REDIS_PREFIX": Setting(
-        None, _optional_text, "a string or None", "Put before every channel name, with a colon."
-    ),
-    "WS4REDIS_EXPIRE": Setting(
-        3600, _seconds_or_none, "a number of seconds, 0 or None", "How long the last message of a channel is kept."
-    ),
+    "WS4REDIS_PREFIX": Setting(None, _optional_text, "a string or None"),
+    "WS4REDIS_EXPIRE": Setting(3600, _seconds_or_none, "a number of seconds, 0 or None"),
     "WS4REDIS_SUBSCRIBER": Setting(
-        "ws4redis.subscriber.RedisSubscriber",
-        _class_or_path,
-        "a class or the dotted path of one",
-        "The class that decides what one browser may hear and say.",
+        "ws4redis.subscriber.RedisSubscriber", _class_or_path, "a class or the dotted path of one"
     ),
-    "WS4REDIS_HEARTBEAT": Setting(
-        None, _optional_text, "a string or None", "Text message sent to idle browsers at least every 4 seconds."
-    ),
-    "WS4REDIS_ALLOWED_CHANNELS": Setting(
-        None, _hook, _HOOK, "f(request, channels) -> the channels of the URL that this visitor may use."
-    ),
-    "WS4REDIS_PROCESS_REQUEST": Setting(
-        None, _hook, _HOOK, "f(request) that sets request.user and request.session in place of the session cookie's."
-    ),
+    "WS4REDIS_HEARTBEAT": Setting(None, _optional_text, "a string or None"),
+    "WS4REDIS_ALLOWED_CHANNELS": Setting(None, _hook, _HOOK),
+    "WS4REDIS_PROCESS_REQUEST": Setting(None, _hook, _HOOK),
 }
 
 
@@ -169,86 +150,32 @@ class Options:
     """
 
     allowed_origins: Collection[str] = _option(
-        (),
-        _names,
-        "a list of origins or hosts such as https://example.com or .example.com",
-        "Further pages that may connect.",
+        (), _names, "a list of origins or hosts such as https://example.com or .example.com"
     )
-    health_path: str | None = _option(
-        None,
-        _optional_text,
-        "a string or None",
-        "A path below WEBSOCKET_URL that tells whether this process delivers: 200 or 503, with figures.",
-    )
+    health_path: str | None = _option(None, _optional_text, "a string or None")
     subprotocol: Collection[str] | Callable[..., Any] | str | None = _option(  # noqa: RUF009
-        None,
-        _names_or_hook,
-        "None, a list of names by preference, a callable or the dotted path of one",
-        "Which of the subprotocols that a browser offers is chosen.",
+        None, _names_or_hook, "None, a list of names by preference, a callable or the dotted path of one"
     )
     deflate: bool | Mapping[str, Any] = _option(
-        True,
-        _deflate,
-        f"True, False or a dict of {', '.join(_DEFLATE_RANGES)} (see RFC 7692)",
-        "Compress messages for browsers that can (permessage-deflate).",
+        True, _deflate, f"True, False or a dict of {', '.join(_DEFLATE_RANGES)} (see RFC 7692)"
     )
-    max_message_size: int = _option(
-        1 << 20, _positive_int, "a number of bytes", "The largest message that a browser may send, inclusive."
-    )
-    outbox_size: int = _option(
-        4 << 20, _positive_int, "a number of bytes", "What may wait for one slow browser before it is closed with 1013."
-    )
-    slow_browser: str = _option(
-        "close",
-        ("close", "conflate", "drop").__contains__,
-        "'close', 'conflate' or 'drop'",
-        "What happens when the outbox is full: it is closed, keeps the latest of each channel, or loses the oldest.",
-    )
-    max_messages_per_second: int | None = _option(
-        100, _positive_int_or_none, _LIMIT, "What a browser may send on average; ten times as much at once."
-    )
-    max_bytes_per_second: int | None = _option(
-        1 << 20, _positive_int_or_none, _LIMIT, "What a browser may send on average; ten times as much at once."
-    )
-    max_channels: int = _option(
-        1000, _positive_int, "a number of channels", "How many channels one websocket may hear or publish to."
-    )
-    max_websockets: int | None = _option(
-        None, _positive_int_or_none, _LIMIT, "Websockets of one process; None lets the open files decide."
-    )
-    max_websockets_per_user: int | None = _option(
-        2000, _positive_int_or_none, _LIMIT, "Websockets of one logged-in user in one process."
-    )
-    max_websockets_per_address: int | None = _option(
-        None, _positive_int_or_none, _LIMIT, "Websockets of one client address in one process."
-    )
+    max_message_size: int = _option(1 << 20, _positive_int, "a number of bytes")
+    outbox_size: int = _option(4 << 20, _positive_int, "a number of bytes")
+    slow_browser: str = _option("close", ("close", "conflate", "drop").__contains__, "'close', 'conflate' or 'drop'")
+    max_messages_per_second: int | None = _option(100, _positive_int_or_none, _LIMIT)
+    max_bytes_per_second: int | None = _option(1 << 20, _positive_int_or_none, _LIMIT)
+    max_channels: int = _option(1000, _positive_int, "a number of channels")
+    max_websockets: int | None = _option(None, _positive_int_or_none, _LIMIT)
+    max_websockets_per_user: int | None = _option(2000, _positive_int_or_none, _LIMIT)
+    max_websockets_per_address: int | None = _option(None, _positive_int_or_none, _LIMIT)
     trusted_proxies: Collection[str] | None = _option(
-        None,
-        _networks_or_none,
-        "None or a list of networks such as 10.0.0.0/8; 'unix' is a Unix socket",
-        "Proxies whose X-Forwarded-For tells the client's address.",
+        None, _networks_or_none, "None or a list of networks such as 10.0.0.0/8; 'unix' is a Unix socket"
     )
-    timeout: float = _option(
-        5, _positive, "a number of seconds", "The longest that a publisher or a new websocket waits for Redis."
-    )
-    drain_seconds: float = _option(
-        5,
-        _not_negative,
-        "a number of seconds",
-        "Over which an ending worker sends its browsers to the others; where none is left they go at once.",
-    )
-    max_connections: int = _option(
-        16, _positive_int, "a number of connections", "Redis connections with which one process publishes."
-    )
-    io_uring: bool = _option(
-        True,
-        _boolean,
-        "True or False",
-        "Send to many browsers with one call, where the kernel allows io_uring (Linux 5.18).",
-    )
-    threads: int = _option(
-        16, _positive_int, "a number of threads", "Threads in which the loop looks up sessions and runs the hooks."
-    )
+    timeout: float = _option(5, _positive, "a number of seconds")
+    drain_seconds: float = _option(5, _not_negative, "a number of seconds")
+    max_connections: int = _option(16, _positive_int, "a number of connections")
+    io_uring: bool = _option(True, _boolean, "True or False")
+    threads: int = _option(16, _positive_int, "a number of threads")
     given: frozenset[str] = frozenset()
 
     @classmethod
@@ -258,7 +185,7 @@ class Options:
         return cls(**values, given=frozenset(given))
 
     def is_set(self, name: str) -> bool:
-        """Whether the site has set it, such as ``WS4REDIS_TIMEOUT``; a default may depend on another setting."""
+        """Whether the site has set ``name``, such as ``WS4REDIS_TIMEOUT``, also to the default."""
         return name in self.given
 
 
@@ -269,12 +196,12 @@ _OURS: dict[str, Setting] = {
 
 SETTINGS = _HISTORIC | _OURS
 
-#: what was read already: it takes Django long to say that it does not know a name, and publishing asks for several
+#: what was read already: for a name that is not set Django takes long, and publishing reads several
 _read: dict[str, Any] = {}
 
 
 def __getattr__(name: str) -> Any:
-    read = _read  # of before a change that another thread makes meanwhile
+    read = _read  # another thread may replace it meanwhile
     if name not in read:
         if name not in SETTINGS:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -300,6 +227,6 @@ def is_set(name: str) -> bool:
 
 
 def read_options() -> Options:
-    """What the settings of ours are now; for a server that starts."""
+    """The options of a server that starts, from the current settings."""
     module = sys.modules[__name__]
     return Options.of({name: getattr(module, name) for name in _OURS if is_set(name)})

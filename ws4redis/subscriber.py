@@ -1,4 +1,4 @@
-"""To which channels one client is subscribed, and to which it publishes."""
+"""The channels to which one client is subscribed, and those to which it publishes."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __getattr__ = historic_names(__name__, imported(settings="django.conf.settings")
 
 
 class RedisSubscriber(RedisStore):
-    """Decides to which channels one websocket listens and publishes; made for each websocket.
+    """Decides to which channels one websocket subscribes and publishes; made for each websocket.
 
     Set ``WS4REDIS_SUBSCRIBER`` to a subclass to change that. The loop calls ``set_pubsub_channels`` before the upgrade,
-    ``publish_message`` for each message of the browser, and ``release`` when it is gone. What Redis publishes, the loop
-    reads itself, once for all browsers, unless a subclass overrides ``parse_response`` or ``get_file_descriptor``: its
-    objects have a Redis connection each.
+    ``publish_message`` for each message of the client, and ``release`` at the end. What Redis publishes, the loop reads
+    itself, once for all clients, unless a subclass overrides ``parse_response`` or ``get_file_descriptor``: then each
+    object has a Redis connection.
     """
 
     subscription_channels = ["subscribe-session", "subscribe-group", "subscribe-user", "subscribe-broadcast"]  # noqa: RUF012
@@ -45,7 +45,7 @@ class RedisSubscriber(RedisStore):
 
     # here, for a subclass may have an __init__() that was copied from django-websocket-redis
     _subscription: Any = None
-    #: set by the endpoint where the client shall not get its own messages back
+    #: set by the endpoint where the client does not get its own messages back
     _echo_filter: EchoFilter | None = None
     _channel_request: ChannelRequest | None = None
     _groups_were_known = False
@@ -59,7 +59,7 @@ class RedisSubscriber(RedisStore):
         """Find the channels for the URL's flags, such as ``subscribe-user``; the request is at hand only here."""
         asked = ChannelRequest(identity_once(request), facility_of(request.path_info), tuple(channels))
         if asked.depends_on_groups and self._pubsub is not None:
-            # the loop will not ask on its behalf
+            # the loop does not read this subscriber's groups
             asked = asked._replace(identity=current_identity(request, self._connection))
         self._publishers.update(asked.channels("publish"))
         if names := asked.channels("subscribe"):
@@ -78,11 +78,11 @@ class RedisSubscriber(RedisStore):
                 if message := self._connection.get(name):
                     websocket.send(message)
 
-    #: as it was spelt before 0.5.1
+    #: the spelling before 0.5.1
     send_persited_messages = send_persisted_messages
 
     def get_file_descriptor(self) -> int | None:
-        """The descriptor of a Redis connection of this object's own; None where it subscribes to nothing."""
+        """The descriptor of this object's own Redis connection; None where it subscribes to nothing."""
         connection = self._own_subscription().connection
         return redis_client.socket_of(connection).fileno() if connection is not None else None
 
@@ -96,10 +96,10 @@ class RedisSubscriber(RedisStore):
         try:
             return any(each.can_read(timeout=0) for each in connections if each is not None)
         except RedisConnectionError:
-            return True  # parse_response() connects again, where the client is told to, or raises
+            return True  # parse_response() reconnects, if the Redis client is set to, or raises
 
     def release(self) -> None:
-        """The browser is gone; also called where it never came."""
+        """The websocket is closed, or its request was rejected."""
         if (pubsub := self._pubsub) is not None:
             pubsub.reset()
             if pubsub.connection_pool is not self._connection.connection_pool:
@@ -108,13 +108,13 @@ class RedisSubscriber(RedisStore):
     # for the server and the loop
 
     def limit_channels(self, most: int) -> None:
-        """There may be so many (``WS4REDIS_MAX_CHANNELS``)."""
+        """Set the number of channels that are allowed (``WS4REDIS_MAX_CHANNELS``)."""
         self._most_channels = most
         if self._subscription is not None and self._pubsub is None:
             self._subscription.most = most
 
     def hand_over(self, request: HttpRequest, flags: Sequence[str]) -> None:
-        """Let the loop listen to what ``set_pubsub_channels`` has subscribed to.
+        """Let the loop subscribe to what ``set_pubsub_channels`` has chosen.
 
         That of django-websocket-redis subscribed on a ``PubSub`` of its own, and so do its copies.
 
@@ -177,7 +177,7 @@ class RedisSubscriber(RedisStore):
 
     @property
     def groups_channel(self) -> bytes | None:
-        """Where changes of the user's groups are told; None where they do not matter."""
+        """The channel of changes of the user's groups; None where they do not matter."""
         asked = self._channel_request
         return groups_channel(asked.identity.username).encode() if asked is not None else None
 
@@ -191,14 +191,14 @@ class RedisSubscriber(RedisStore):
 
     @property
     def _identity(self) -> Identity:
-        """The client's; empty where it does not matter after the upgrade."""
+        """The client's identity; empty where it does not matter after the upgrade."""
         return self._channel_request.identity if self._channel_request is not None else Identity()
 
     def restore_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
-        """Be in the groups that Redis has kept; False where only the database knows them.
+        """Take the groups that Redis has stored; returns False where only the database knows them.
 
-        Then the user is in none until an update tells. A user of whom all updates were received until now, unless
-        Redis has lost its data since, stays in the same groups.
+        Then the user is in none until an update comes. A user whose updates were all received until now stays in the
+        same groups, unless Redis has lost its data since.
         """
         identity = with_kept_groups(self._identity, stamp, update)
         if identity is None and not (self._groups_were_known and is_of_the_epoch(self._identity, stamp)):
@@ -218,7 +218,7 @@ class RedisSubscriber(RedisStore):
 
     @property
     def _pubsub(self) -> PubSub | None:
-        """What reads from Redis for this client alone; None where the loop does."""
+        """Reads from Redis for this client alone; None where the loop does."""
         return self._subscription if isinstance(self._subscription, PubSub) else None
 
     def _change_identity(self, identity: Identity) -> None:
@@ -237,7 +237,7 @@ class RedisSubscriber(RedisStore):
         return redis_client.own_pubsub(self._connection) if self.reads_itself() else ChannelSet(self._most_channels)
 
     def _needs(self, pubsub: PubSub) -> bool:
-        """Whether the loop cannot take its place: it has patterns, or is at hand under another name."""
+        """Whether the loop cannot replace it: it has patterns, or another attribute refers to it."""
         return bool(pubsub.patterns) or sum(each is pubsub for each in vars(self).values()) > 1
 
     def _follow_groups(self, request: HttpRequest, flags: Sequence[str]) -> None:
@@ -269,7 +269,7 @@ class RedisSubscriber(RedisStore):
         return self._subscription
 
     def _send(self, payload: RedisMessage, expire: int | None) -> dict[str, int]:
-        """As ``RedisStore``; remembers what will come back to this very client."""
+        """As ``RedisStore``; remembers what will come back to this client."""
         echo_filter, subscribed = self._echo_filter, self._subscription.channels
         returning = (
             [name for name in map(str.encode, self._publishers) if name in subscribed]
@@ -293,12 +293,12 @@ class RedisSubscriber(RedisStore):
         return counts
 
 
-#: kept aside: a site may assign another to this very class, too
+#: our own, for a site may assign another to the class
 _SET_PUBSUB_CHANNELS = RedisSubscriber.set_pubsub_channels
 
 
 def decides_nothing(subscriber: Any) -> bool:
-    """Whether neither this class nor a hook of the settings is code of the site that says who may do what."""
+    """Whether neither this class nor a hook of the settings is code of the site that checks permissions."""
     return (
         our_settings.WS4REDIS_PROCESS_REQUEST is None
         and our_settings.WS4REDIS_ALLOWED_CHANNELS is None

@@ -36,7 +36,7 @@ from ws4redis.runtime.port import Runtime
 from ws4redis.subscriber import RedisSubscriber, completed, decides_nothing
 from ws4redis.upgrade import steps
 from ws4redis.upgrade.health import Health
-from ws4redis.upgrade.log import log_channels, log_rejection
+from ws4redis.upgrade.log import log_channels, log_opening, log_rejection
 from ws4redis.upgrade.responses import Environ, Response, StartResponse, error_response
 from ws4redis.upgrade.steps import Maker, Route
 from ws4redis.websocket import WebSocket
@@ -50,7 +50,7 @@ __all__ = [
     "WebsocketWSGIServer",
 ]
 
-logger = logging.getLogger("django.request")
+logger = logging.getLogger("ws4redis")
 
 __getattr__ = historic_names(
     __name__,
@@ -72,16 +72,16 @@ __getattr__ = historic_names(
 
 
 class WebsocketWSGIServer:
-    """A WSGI application whose every request asks for a websocket. A door overrides ``upgrade_websocket``.
+    """A WSGI application for websockets only. A door overrides ``upgrade_websocket``.
 
     Args:
-        redis_connection: the ``redis.Redis`` to use in place of that of ``WS4REDIS_CONNECTION``: clients' messages are
-            published with it, and the process listens where its connections lead to.
+        redis_connection: the ``redis.Redis`` with which clients' messages are published, and to whose server the
+            process subscribes; None means that of ``WS4REDIS_CONNECTION``.
     """
 
     runtime: Runtime
 
-    #: of the answer that the WSGI server is told, and the client does not get
+    #: for the WSGI server only; the client gets nothing of it
     empty_body: Iterable[bytes] = ()
 
     def __init__(self, redis_connection: Redis | None = None) -> None:
@@ -98,7 +98,7 @@ class WebsocketWSGIServer:
             )
         self.Subscriber = _subscriber_class()
         self.possible_channels = [*self.Subscriber.subscription_channels, *self.Subscriber.publish_channels]
-        #: the channels serve whatever nothing else knows
+        #: the channels are last: they serve each request
         self.routes: list[Route] = [Health(lambda: self.process, self.options.health_path), self._channels]
         self.authenticators: list[Authenticator] = [
             SiteHook(lambda: settings.WS4REDIS_PROCESS_REQUEST),
@@ -130,12 +130,12 @@ class WebsocketWSGIServer:
         except Exception as error:
             steps.abandon(upgrade)
             return self._reject(error).start(environ, start_response, self.may_send)
-        logger.debug("websocket %x opens on %r", id(websocket), upgrade.request.path_info)
+        log_opening(upgrade.request, websocket)
         self.park(steps.connection(upgrade, websocket))
         return self.empty_body
 
     def park(self, connection: Connection) -> None:
-        """From here on the loop calls back; no greenlet and nothing of the request stays behind."""
+        """Hand the connection over to the loop; no greenlet and nothing of the request remains."""
         self.process.use_heartbeat(settings.WS4REDIS_HEARTBEAT)
         connection.open()
 
@@ -152,12 +152,12 @@ class WebsocketWSGIServer:
     def process_subscriptions(self, request: HttpRequest) -> tuple[list[str], bool]:
         """Returns the URL's flags that the subscriber knows, and whether the client wants its own messages."""
         flags = flags_of(request)
-        # kept are our own strings, not the URL's, of which each websocket has others
+        # not the URL's strings, of which each websocket would keep its own
         known = {flag: flag for flag in self.possible_channels}
         return [known[flag] for flag in flags if flag in known], channels.ECHO in flags
 
     def upgrade_websocket(self, environ: Environ, start_response: StartResponse) -> WebSocket:
-        """Take the connection out of the WSGI server's hands."""
+        """Must take the connection over from the WSGI server."""
         raise NotImplementedError("a door does this: uwsgi_runserver, django_runserver")
 
     # inside
@@ -180,7 +180,7 @@ class WebsocketWSGIServer:
         return Maker(self._make_endpoint, self._site_decides())
 
     def _site_decides(self) -> bool:
-        """Whether any code of the site says who may do what, wherever it was put."""
+        """Whether any code of the site checks permissions."""
         return not (
             decides_nothing(self.Subscriber)
             and getattr(self.process_request, "__func__", None) is _PROCESS_REQUEST
@@ -218,7 +218,7 @@ class WebsocketWSGIServer:
         return True
 
 
-#: kept aside: a site may assign others, to this very class, too
+#: our own, for a site may assign others to the class
 _PROCESS_REQUEST = WebsocketWSGIServer.process_request
 _PROCESS_SUBSCRIPTIONS = WebsocketWSGIServer.process_subscriptions
 

@@ -26,6 +26,10 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+def log_opening(request: HttpRequest, websocket: object) -> None:
+    logger.debug("websocket %x opens on %r", id(websocket), request.path_info)
+
+
 def log_rejection(error: Exception, status: int) -> None:
     """Log what somebody has to know; the access log has all rejections."""
     if status == 500:
