@@ -6,6 +6,6 @@ from django.http import HttpRequest
 
 
 def is_authenticated(request: HttpRequest | None) -> bool:
-    """Whether somebody has logged in; False, too, where nobody could."""
+    """Whether the request has a user who is logged in."""
     user = getattr(request, "user", None)
     return bool(user and user.is_authenticated)

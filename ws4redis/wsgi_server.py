@@ -97,6 +97,7 @@ class WebsocketWSGIServer:
                 f"{type(self).__name__}.select() would never be called: one loop waits for all websockets. Remove it."
             )
         self.Subscriber = _subscriber_class()
+        #: flags (historic name)
         self.possible_channels = [*self.Subscriber.subscription_channels, *self.Subscriber.publish_channels]
         #: the channels are last: they serve each request
         self.routes: list[Route] = [Health(lambda: self.process, self.options.health_path), self._channels]

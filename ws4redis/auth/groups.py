@@ -96,13 +96,13 @@ def current_stamp(redis: Redis) -> str:
 
 def with_newer_groups(identity: Identity, update: bytes | None) -> Identity:
     """The identity after an update that was published or stored, unless the identity is known to be the newer."""
-    told = _read(identity, update)
-    if told is None or (told.looked_up and identity.row is None):
+    parsed = _parse_update(identity, update)
+    if parsed is None or (parsed.looked_up and identity.row is None):
         return identity
     known = _parsed(identity.groups_at)
-    if known is not None and known.epoch == told.at.epoch and known.number >= told.at.number:
+    if known is not None and known.epoch == parsed.at.epoch and known.number >= parsed.at.number:
         return identity
-    return identity._replace(groups=told.groups, groups_at=f"{told.at.epoch}:{told.at.number}")
+    return identity._replace(groups=parsed.groups, groups_at=f"{parsed.at.epoch}:{parsed.at.number}")
 
 
 def with_kept_groups(identity: Identity, stamp: bytes | None, update: bytes | None) -> Identity | None:
@@ -119,8 +119,8 @@ def with_kept_groups(identity: Identity, stamp: bytes | None, update: bytes | No
         return identity
     if now is None or (known is not None and known.epoch == now.epoch and known.number > now.number):
         return None
-    told = _read(identity, update)
-    if told is None or told.at.epoch != now.epoch:
+    parsed = _parse_update(identity, update)
+    if parsed is None or parsed.at.epoch != now.epoch:
         return None
     return with_newer_groups(identity, update)
 
@@ -168,8 +168,8 @@ def look_up_groups(identity: Identity, redis: Redis) -> None:
         epoch = stamp.partition(":")[0]
         with redis_client.redis_errors():
             update = redis.get(keys[1])
-        told = _read(identity, update)
-        if told is None or told.at.epoch != epoch:
+        parsed = _parse_update(identity, update)
+        if parsed is None or parsed.at.epoch != epoch:
             update = json.dumps({"groups": _names_in_database(identity), "at": stamp, "looked_up": True})
         with redis_client.redis_errors():
             if _OFFER(redis, keys, stamp, epoch, update, _LOOKED_UP_SECONDS):
@@ -192,16 +192,16 @@ def _parsed(stamp: str | bytes | None) -> Stamp | None:
     return Stamp(match[1], int(match[2])) if match else None
 
 
-def _read(identity: Identity, update: bytes | None) -> Update | None:
+def _parse_update(identity: Identity, update: bytes | None) -> Update | None:
     """None where there is none, or where it is none of ours, which is logged."""
     if update is None:
         return None
     try:
-        told = json.loads(update)
-        names, at = tuple(str(name) for name in told["groups"]), _parsed(told["at"])
+        parsed = json.loads(update)
+        names, at = tuple(str(name) for name in parsed["groups"]), _parsed(parsed["at"])
         "".join(names).encode()  # JSON may name what is no text
         if at is not None:
-            return Update(names, at, told.get("looked_up") is True)
+            return Update(names, at, parsed.get("looked_up") is True)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
     logger.warning("cannot read the groups of %r in Redis: %.100r", identity.username, update)

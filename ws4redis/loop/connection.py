@@ -21,14 +21,12 @@ from ws4redis.loop.directory import Directory
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.inbox import inbox_for
 from ws4redis.loop.limits import ConnectionLimits
-from ws4redis.loop.liveness import CLOSING_AT_MOST, MAX_DELAY, PAUSED_CHECK_AFTER, Heartbeat, check_liveness
+from ws4redis.loop.liveness import CLOSING_AT_MOST, PAUSED_CHECK_AFTER, Heartbeat, check_liveness
 from ws4redis.loop.subscriptions import Loop as SharedLoop
 from ws4redis.loop.subscriptions import Subscriptions
 from ws4redis.loop.timer_wheel import TimerWheel
 from ws4redis.runtime.port import Event
 from ws4redis.websocket import WebSocket
-
-__all__ = ["MAX_DELAY", "Allowance", "Connection", "Heartbeat", "Opening"]
 
 logger = logging.getLogger("django.request")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ws4redis.exceptions import WebSocketError
 from ws4redis.loop.endpoint import Taking
@@ -19,13 +19,16 @@ _MAX_MESSAGES = 64
 _MAX_SIZE = 1 << 18
 
 
-class Inbox(Protocol):
+class Inbox:
     """One for each connection; its methods are called in the loop."""
 
-    #: messages are being handled, so ``on_close`` must wait for them
-    busy: bool
+    __slots__ = ()
 
-    def put(self, connection: Connection, messages: list[Any]) -> None: ...
+    #: messages are being handled, so ``on_close`` must wait for them
+    busy = False
+
+    def put(self, connection: Connection, messages: list[Any]) -> None:
+        raise NotImplementedError
 
     def go_on(self, connection: Connection) -> None:
         """Called when the client is accepted, and at each check."""
@@ -40,9 +43,10 @@ class Inbox(Protocol):
             TypeError: this endpoint is given its messages.
             WebSocketError: no message follows.
         """
+        raise TypeError("This endpoint is given its messages: set taking = Taking.PULLED to receive() them.")
 
 
-class Dispatcher:
+class Dispatcher(Inbox):
     """Gives the endpoint one message after the other, in a greenlet that ends with the last one."""
 
     __slots__ = ("_messages", "busy")
@@ -62,12 +66,6 @@ class Dispatcher:
     def go_on(self, connection: Connection) -> None:
         if self._messages and not self.busy and connection.accepted:
             self._start(connection)
-
-    def closed(self) -> None:
-        """What was received before is still handled."""
-
-    def take(self, connection: Connection) -> tuple[Any, ...] | Event:
-        raise TypeError("This endpoint is given its messages: set taking = Taking.PULLED to receive() them.")
 
     def _start(self, connection: Connection) -> None:
         connection.spawn(self._run, connection)
@@ -96,12 +94,10 @@ class Dispatcher:
         connection.handled()
 
 
-class PullInbox:
+class PullInbox(Inbox):
     """Keeps messages until the endpoint receives them; reading pauses while it is full."""
 
     __slots__ = ("_closed", "_messages", "_size", "_waiting")
-
-    busy = False
 
     def __init__(self) -> None:
         self._messages: deque[tuple[Any, int]] = deque()
@@ -118,9 +114,6 @@ class PullInbox:
         if self._is_full():
             connection.pause()
         self._wake()
-
-    def go_on(self, connection: Connection) -> None:
-        """The endpoint receives when it likes."""
 
     def closed(self) -> None:
         self._closed = True
@@ -147,12 +140,10 @@ class PullInbox:
             self._waiting = None
 
 
-class HandOn:
+class HandOn(Inbox):
     """Calls the endpoint from the loop; it must not block."""
 
     __slots__ = ("_early",)
-
-    busy = False
 
     def __init__(self) -> None:
         #: what was sent before the client was accepted
@@ -171,18 +162,13 @@ class HandOn:
             connection.attempt(partial(_handle, connection, early))
             connection.resume()
 
-    def closed(self) -> None:
-        """All was handed on."""
-
-    take = Dispatcher.take
-
 
 def _handle(connection: Connection, messages: Iterable[Any]) -> None:
     for message in messages:
         connection.endpoint.on_message(message)
 
 
-_INBOXES: dict[Taking, type[Dispatcher] | type[PullInbox] | type[HandOn]] = {
+_INBOXES: dict[Taking, type[Inbox]] = {
     Taking.DISPATCHED: Dispatcher,
     Taking.PULLED: PullInbox,
     Taking.HANDED_ON: HandOn,
