@@ -1,4 +1,4 @@
-"""Where the manual of django-websocket-redis looks for these."""
+"""A module of django-websocket-redis's manual."""
 
 from ws4redis.redis_store import RedisStore
 from ws4redis.subscriber import RedisSubscriber

@@ -241,7 +241,7 @@ class RedisSubscriber(RedisStore):
         return bool(pubsub.patterns) or sum(each is pubsub for each in vars(self).values()) > 1
 
     def _follow_groups(self, request: HttpRequest, flags: Sequence[str]) -> None:
-        """Where the channels of the groups are those that ``RedisSubscriber`` would have found."""
+        """Follow changes of groups, if the channels are those that ``RedisSubscriber`` would have found."""
         asked = ChannelRequest(identity_once(request), facility_of(request.path_info), tuple(flags))
         subscribed = {name.encode() for name in asked.channels("subscribe")}
         published = set(asked.channels("publish"))

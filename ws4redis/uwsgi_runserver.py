@@ -122,7 +122,7 @@ uWSGIWebsocket = uWSGIWebSocket = WebSocket
 
 
 class _Worker:
-    """What uWSGI's options and the system's limits mean for one worker."""
+    """One worker, with uWSGI's options and the system's limits."""
 
     def __init__(self, options: Options) -> None:
         self.pid = os.getpid()

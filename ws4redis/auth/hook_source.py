@@ -42,7 +42,7 @@ def _definition(code: Any) -> ast.FunctionDef | ast.Lambda | None:
 
 
 def _ends(body: Sequence[ast.stmt]) -> bool:
-    """Whether it is left by a return or an exception, and never at its end."""
+    """Whether each way through the body ends with a return or an exception."""
     return any(map(_leaves, body))
 
 
@@ -106,7 +106,7 @@ def _name(node: ast.AST) -> str:
 
 
 def _tested(node: ast.AST) -> list[ast.expr]:
-    """What is compared with None there, or asked for its truth."""
+    """The operands that are compared with None, or tested for truth."""
     match node:
         case ast.Compare(left=left, comparators=[ast.Constant(value=None)]):
             return [left]

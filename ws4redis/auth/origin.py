@@ -199,7 +199,7 @@ def _matches(origin: SplitResult, page: Place, allowed: str) -> bool:
 
 
 def _advice(page: Place | None, own: Place) -> str:
-    """What to write where the page may well be this site's."""
+    """Advice for a page that may well be this site's; empty for others."""
     if page is None:
         return ""
     if page.name != own.name:

@@ -17,7 +17,7 @@ Hook = Callable[..., Any]
 
 
 def hook(given: Any) -> Any:
-    """What a setting names by its dotted path; anything else as it is.
+    """The object that a setting names by its dotted path; anything else is returned as it is.
 
     Raises:
         ImportError: a dotted path that leads nowhere.
@@ -26,7 +26,7 @@ def hook(given: Any) -> Any:
 
 
 def allowed_channels(callback: Hook | None, request: HttpRequest, channels: list[str]) -> list[str]:
-    """What the hook in ``WS4REDIS_ALLOWED_CHANNELS`` leaves of the flags that the URL asks for."""
+    """The URL's flags that the hook in ``WS4REDIS_ALLOWED_CHANNELS`` allows; all where there is no hook."""
     if callback is None:
         return channels
     allowed = callback(request, channels)

@@ -1,4 +1,4 @@
-"""How to reach Redis: one client with a bounded pool, for all of a process but its subscription."""
+"""The Redis client of a process, with a bounded pool; for all but the subscription."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class BoundedPool(ConnectionPool):
         return semaphores
 
     def make_connection(self) -> Any:
-        """One that knows without ``poll()`` whether it is idle, which the pool asks before each use."""
+        """A connection that knows without ``poll()`` whether it is idle, which the pool asks before each use."""
         connection: Any = super().make_connection()
         ask = connection.can_read
 

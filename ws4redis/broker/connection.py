@@ -1,4 +1,4 @@
-"""The connection on which Redis tells one process what was published."""
+"""The connection on which one process receives publications."""
 
 from __future__ import annotations
 

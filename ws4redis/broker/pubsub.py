@@ -331,7 +331,7 @@ class PubSub:
         self._advance(subscription, self._deliver(replies))
 
     def _advance(self, subscription: SubscriberConnection, work: Iterator[None]) -> None:
-        """Until the next pause, in which what Redis sends waits."""
+        """Run the fan-out until its next pause, in which nothing is read."""
         self._last_received = self.runtime.ticks
         try:
             for _ in work:

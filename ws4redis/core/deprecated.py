@@ -1,4 +1,4 @@
-"""What was written for django-websocket-redis and has another meaning here, or none: what to write instead."""
+"""Names and idioms of django-websocket-redis with another meaning here, or none, and what to write instead."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def callers_level() -> int:
 
 
 def advice(error: BaseException) -> str:
-    """What to write instead of the code that has raised this; empty where nothing is known."""
+    """Advice on the code that has raised this; empty where nothing is known."""
     frames = traceback.extract_tb(error.__traceback__)
     if isinstance(error, TypeError) and "not callable" in str(error) and frames:
         for name in ("is_authenticated", "is_anonymous"):

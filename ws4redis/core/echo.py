@@ -51,7 +51,7 @@ class EchoFilter:
         return bool(self._expected)
 
     def expect(self, channel: bytes, payload: bytes, sent: Sent | None = None) -> None:
-        """Where ``sent`` is given, ``published()`` follows."""
+        """Drop this message when it comes back; where ``sent`` is given, ``published()`` must follow."""
         if sent is None:
             sent = Sent()
             sent.under_way = False

@@ -1,4 +1,4 @@
-"""How messages are written to a client: the dialect that it speaks, and its compression."""
+"""Encoding of messages for a client: the dialect that it speaks, and its compression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Dialect(NamedTuple):
-    """What publications and messages look like on the wire: two pure functions.
+    """The form of publications and messages on the wire: two pure functions.
 
     Args:
         encode: returns a publication's opcode and payload.

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """Where the database has a user, and thereby the user's groups."""
+    """A user's row in the database, by which the groups are found."""
 
     model: Any
     pk: Any

@@ -9,14 +9,14 @@ from ws4redis.core.encoding import Encoding
 
 
 class Position(NamedTuple):
-    """Where a publication stands in its channel's history."""
+    """The place of a publication in its channel's history."""
 
     offset: int
     epoch: str
 
 
 class Publication:
-    """What Redis carried: the channel's name and the message, both bytes.
+    """A message of Redis on one channel, both bytes.
 
     Args:
         position: None where the channel has no history.

@@ -65,7 +65,7 @@ class Absences:
         return [channel for absence in due for channel in self._end(absence)]
 
     def clear(self) -> None:
-        """What was missed during a loss of Redis is not known."""
+        """End all, for what was missed during a loss of Redis is not known."""
         for absence in [*self._absences.values()]:
             self._end(absence)
 

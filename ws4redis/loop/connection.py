@@ -390,7 +390,7 @@ class Connection:
 
 
 def _close_for(error: Exception) -> tuple[int, str]:
-    """How a websocket is closed after this error of its endpoint."""
+    """The close code and reason for an error of the endpoint."""
     if isinstance(error, (*REDIS_AWAY, OSError)):
         return REDIS_UNAVAILABLE.frame
     return SERVER_ERROR.frame

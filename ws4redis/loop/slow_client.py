@@ -1,4 +1,4 @@
-"""What waits for a client that is too slow, where the site would rather drop messages than the client."""
+"""A backlog for a client that is too slow, where the site would rather drop messages than the client."""
 
 from __future__ import annotations
 

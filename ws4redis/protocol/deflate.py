@@ -33,7 +33,7 @@ NO_CONTEXT = {"server": "server_no_context_takeover", "client": "client_no_conte
 
 
 class Options(NamedTuple):
-    """What the server would like.
+    """The server's preferences.
 
     Args:
         context_takeover: messages refer to earlier ones; they get smaller, but each websocket keeps two windows and
@@ -50,7 +50,7 @@ class Options(NamedTuple):
 
 
 class Agreement(NamedTuple):
-    """What client and server have agreed on (RFC 7692, section 7.1)."""
+    """The parameters on which client and server have agreed (RFC 7692, section 7.1)."""
 
     server_context_takeover: bool
     client_context_takeover: bool
@@ -119,7 +119,7 @@ def _window_bits(value: str | None) -> int | None:
 
 
 class Budget:
-    """How many bytes may be compressed until it is refilled; shared by all that use one processor.
+    """The bytes that may be compressed until it is refilled; shared by all that use one processor.
 
     The last message may exceed it, which is taken off the next refill: no size of a message is too large for it.
     """

@@ -1,4 +1,4 @@
-"""What can be wrong on the wire: before the upgrade an HTTP status, after it a close code."""
+"""Errors on the wire: before the upgrade an HTTP status, after it a close code."""
 
 from __future__ import annotations
 

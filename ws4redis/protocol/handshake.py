@@ -106,7 +106,7 @@ def split_list(value: str) -> list[str]:
 
 
 def quoted(value: str) -> str:
-    """What the client sent, fit for a log and for a response: short, and nothing but printable ASCII."""
+    """A value of the client, fit for a log and for a response: short, and nothing but printable ASCII."""
     shown = ascii(value[:QUOTED_CHARACTERS])
     return shown if len(value) <= QUOTED_CHARACTERS else f"{shown}..."
 

@@ -119,7 +119,7 @@ class _Thread:
         self._wake()
 
     def wait(self, job: Job[Any], seconds: float | None = None) -> bool:
-        """Until it is done, while other greenlets run."""
+        """Wait until it is done, while other greenlets run."""
         if job.waiter is None:
             job.waiter = Event()
         # it may have been done before there was a waiter

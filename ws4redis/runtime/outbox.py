@@ -1,4 +1,4 @@
-"""What the kernel has not yet taken for one client."""
+"""The outbox: what the kernel has not yet taken for one client."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ class Drain:
                 return
 
     def _wait(self, process: LoopProcess) -> None:
-        """Until all are closed, or nothing has moved for a while."""
+        """Wait until all are closed, or nothing has moved for a while."""
         now = time.monotonic()
         end, silent_at, last = now + max(self._time(), _SILENCE_SECONDS), now + _SILENCE_SECONDS, None
         while process.connections and now < min(end, silent_at):

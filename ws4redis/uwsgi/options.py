@@ -1,4 +1,4 @@
-"""What uWSGI's options must be, so that websockets work."""
+"""A check of uWSGI's options: do websockets work with them?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEAST_BUFFER_SIZE = 32768
 
 
 class OptionReport(NamedTuple):
-    """Whole sentences: errors make websockets impossible, warnings come with the line to add."""
+    """Sentences for the log: errors make websockets impossible, warnings name the line to add."""
 
     errors: list[str]
     warnings: list[str]
