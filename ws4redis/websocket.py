@@ -52,10 +52,12 @@ _MOST_LAST_WORDS = 1 << 20
 
 
 class WebSocketListener(Protocol):
-    """Whom a websocket tells; by the loop, in no greenlet: must not block."""
+    """The owner of a websocket. Its methods are called by the loop, in no greenlet, and must not block."""
 
     def received(self, messages: list[str | bytes], frames: int, size: int, inflated: int) -> bool:
-        """The browser sent so many frames and bytes, which completed these messages: str is text, bytes is binary.
+        """The client has sent these messages, complete now: str is text, bytes is binary.
+
+        ``frames`` and ``size`` count what was read, in frames and bytes.
 
         ``inflated`` bytes more came out when they were decompressed.
 
@@ -190,7 +192,7 @@ class WebSocket:
         self.resume()
 
     def has_room(self, size: int) -> bool:
-        """Whether half of the outbox takes so many bytes more; always true where nothing waits."""
+        """True where half of the outbox takes ``size`` bytes more; always, where nothing waits."""
         return self.outbox is None or len(self.outbox) + size <= self._outbox_size // 2
 
     @property
@@ -211,7 +213,7 @@ class WebSocket:
         self._transmit(data)
 
     def sent(self, data: bytes, result: int) -> None:
-        """Somebody else has sent ``data`` here: the kernel took so many bytes or, below 0, it was this errno."""
+        """Account for a send made by io_uring: ``result`` is the number of bytes taken, or a negative errno."""
         if result < 0:
             self._not_sent(data, OSError(-result, os.strerror(-result)))
         elif result < len(data):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ws4redis")
 
-#: after so many members of a fan-out the others may run; what the runtime's ring takes
+#: members of a fan-out after which others may run; what the runtime's ring takes at once
 PAUSE_EVERY = 256
 
 #: for fewer the call to the ring costs more than it saves
@@ -32,7 +32,7 @@ _WORTH_A_RING = 32
 class Member(Protocol):
     @property
     def control(self) -> bool:
-        """What it is given changes who hears what: it must have taken effect before what follows is addressed."""
+        """Its publications change who is subscribed: they take effect before what follows is addressed."""
 
     @property
     def direct(self) -> WebSocket | None:
@@ -132,7 +132,7 @@ class Hub:
         return self._in_slices([*mine], partial(self._give_each, mine))
 
     def failed(self, error: Exception, let_go: Callable[[], None]) -> None:
-        """Whoever may have got a part of a message, or none of it, must not go on as if nothing had happened.
+        """Drop a member that may have got a part of a message, or none of it.
 
         Args:
             let_go: closes its websocket.

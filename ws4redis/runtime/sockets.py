@@ -9,8 +9,8 @@ from typing import Any, Protocol
 #: bytes that the kernel takes of what it cannot send yet; without this up to 4 MiB (tcp_wmem) for each that never reads
 _UNSENT_SIZE = 1 << 17
 
-#: the kernel gives up after so many milliseconds in which the other end has acknowledged nothing, or had no room; a
-#: minute, because the client itself may be silent for as long
+#: milliseconds in which the other end acknowledges nothing, or has no room, before the kernel gives up; a minute,
+#: because the client itself may be silent for as long
 _UNACKNOWLEDGED_MILLISECONDS = 60_000
 
 #: over TCP, as far as the system has them; Nagle's delay would hold back the second of two frames
