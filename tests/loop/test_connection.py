@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from ws4redis.broker.pubsub import PendingReply
+from ws4redis.broker.pending import PendingReply
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.encoding import RAW, Dialect, encoding_of
 from ws4redis.core.publication import Publication
 from ws4redis.exceptions import RedisUnavailable
 from ws4redis.loop.absences import Absences
-from ws4redis.loop.connection import Allowance, Connection
+from ws4redis.loop.connection import Connection
 from ws4redis.loop.directory import Directory
 from ws4redis.loop.endpoint import Endpoint
 from ws4redis.loop.hub import Hub
-from ws4redis.loop.limits import ConnectionLimits
+from ws4redis.loop.limits import Allowance, ConnectionLimits
 from ws4redis.loop.liveness import MAX_DELAY, Heartbeat
 from ws4redis.loop.timer_wheel import TimerWheel
 from ws4redis.websocket import WebSocket

@@ -18,8 +18,9 @@ import redis
 from tests.servers import Valkey, wait_for
 from ws4redis import settings
 from ws4redis.broker import client as redis_client
+from ws4redis.broker.pending import PendingReply
 from ws4redis.broker.probe import Probe
-from ws4redis.broker.pubsub import PendingReply, PubSub
+from ws4redis.broker.pubsub import PubSub
 from ws4redis.core.publication import Batch, Publication
 from ws4redis.loop.hub import Hub
 from ws4redis.runtime.threads import ThreadRuntime

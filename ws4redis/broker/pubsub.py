@@ -10,10 +10,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import hiredis
 from redis.exceptions import ResponseError
 
 from ws4redis.broker.connection import Push, SubscriberConnection
+from ws4redis.broker.pending import Command, PendingReply, confirmed
 from ws4redis.core.metrics import counters
 from ws4redis.core.publication import Publication
 from ws4redis.exceptions import RedisUnavailable
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ws4redis")
 
-Command = Sequence[str | bytes]
-
 #: channels in one SUBSCRIBE when all are subscribed again
 _SUBSCRIBE_AT_ONCE = 1000
 
@@ -36,75 +34,6 @@ _LONGEST_DELAY_SECONDS = 1.0
 
 #: a connect that takes longer has died, or waits for a name server; then another one is started
 _LONGEST_TRY_TICKS = 5
-
-
-class PendingReply:
-    """A command whose reply comes between the publications.
-
-    Args:
-        on_reply: None where no reply is expected, but confirmations.
-        on_error: is given the error that Redis replies; None lets the subscription fail.
-        unsent: the commands for the next connection, from which a cancelled one is removed; None where this one is
-            not repeated after a loss.
-        confirmations: of SUBSCRIBE and UNSUBSCRIBE, one for each channel in place of a reply.
-    """
-
-    __slots__ = ("_on_error", "_on_reply", "_unsent", "command", "confirmations")
-
-    def __init__(
-        self,
-        command: Command,
-        on_reply: Callable[[Any], None] | None,
-        on_error: Callable[[ResponseError], None] | None = None,
-        unsent: dict[PendingReply, None] | None = None,
-        confirmations: int = 0,
-    ) -> None:
-        self.command = command
-        self._on_reply = on_reply
-        self._on_error = on_error
-        self._unsent = unsent
-        self.confirmations = confirmations
-
-    @property
-    def done(self) -> bool:
-        return self._on_reply is None
-
-    @property
-    def may_be_repeated(self) -> bool:
-        return self._unsent is not None and not self.done
-
-    def cancel(self) -> None:
-        """Call neither callback. Of a command that was sent already, its place among the replies remains."""
-        self._on_reply = self._on_error = None
-        self.command = ()
-        if self._unsent is not None:
-            self._unsent.pop(self, None)
-
-    def resolve(self, reply: Any) -> None:
-        """
-        Raises:
-            ResponseError: Redis has replied with an error, for which this command has no callback.
-        """
-        on_reply, on_error = self._on_reply, self._on_error
-        self._on_reply = self._on_error = None
-        if not isinstance(reply, hiredis.ReplyError):
-            if on_reply is not None:
-                on_reply(reply)
-        elif on_error is not None:
-            on_error(ResponseError(str(reply)))
-        elif on_reply is not None or self.confirmations:
-            raise ResponseError(f"Redis rejects {self.command[0]!r}: {reply}")
-
-    def confirm(self) -> bool:
-        """One channel is confirmed; True where this was the last.
-
-        Raises:
-            ResponseError: nothing was to be confirmed.
-        """
-        if not self.confirmations:
-            raise ResponseError(f"Redis confirms a channel in place of a reply to {self.command[:1]!r}")
-        self.confirmations -= 1
-        return not self.confirmations
 
 
 class PubSub:
@@ -229,7 +158,7 @@ class PubSub:
 
     def _put_confirmed(self, command: str, channels: Sequence[bytes]) -> None:
         if channels and self._subscription is not None:  # else _subscribe_all() subscribes to everything
-            self._put(_confirmed(command, channels))
+            self._put(confirmed(command, channels))
 
     def _connect(self) -> None:
         """Connect and subscribe, however long it takes; may wait."""
@@ -279,7 +208,7 @@ class PubSub:
         self._confirmation = PendingReply(("ECHO", "subscribed"), self._all_subscribed)
         channels = self._hub.channels
         parts = [channels[start : start + _SUBSCRIBE_AT_ONCE] for start in range(0, len(channels), _SUBSCRIBE_AT_ONCE)]
-        subscriptions = [_confirmed("SUBSCRIBE", each) for each in parts]
+        subscriptions = [confirmed("SUBSCRIBE", each) for each in parts]
         unanswered = [each for each in self._pending if each.may_be_repeated]
         self._pending = deque([*subscriptions, self._confirmation, *unanswered, *self._unsent])
         self._unsent.clear()
@@ -394,7 +323,3 @@ class PubSub:
             self._pending.popleft().resolve(reply)
         if batch:
             yield from self._hub.deliver(batch)
-
-
-def _confirmed(command: str, channels: Sequence[bytes]) -> PendingReply:
-    return PendingReply((command, *channels), None, confirmations=len(channels))

@@ -11,7 +11,8 @@ from ws4redis.core.publication import Publication
 if TYPE_CHECKING:
     from redis.exceptions import ResponseError
 
-    from ws4redis.broker.pubsub import PendingReply, PubSub
+    from ws4redis.broker.pending import PendingReply
+    from ws4redis.broker.pubsub import PubSub
 
 logger = logging.getLogger("django.request")
 

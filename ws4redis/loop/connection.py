@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from math import inf
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from ws4redis.broker.client import serving_client
 from ws4redis.core.closes import RATE_LIMIT, REDIS_UNAVAILABLE, SERVER_ERROR
@@ -18,9 +17,9 @@ from ws4redis.core.publication import Batch, Publication
 from ws4redis.exceptions import REDIS_AWAY, RedisUnavailable, WebSocketError
 from ws4redis.loop.control import ControlSubscription
 from ws4redis.loop.directory import Directory
-from ws4redis.loop.endpoint import Endpoint
+from ws4redis.loop.endpoint import Endpoint, Opening
 from ws4redis.loop.inbox import inbox_for
-from ws4redis.loop.limits import ConnectionLimits
+from ws4redis.loop.limits import Allowance, ConnectionLimits, Rate
 from ws4redis.loop.liveness import CLOSING_AT_MOST, PAUSED_CHECK_AFTER, Heartbeat, check_liveness
 from ws4redis.loop.subscriptions import Loop as SharedLoop
 from ws4redis.loop.subscriptions import Subscriptions
@@ -29,31 +28,6 @@ from ws4redis.runtime.port import Event
 from ws4redis.websocket import WebSocket
 
 logger = logging.getLogger("django.request")
-
-#: over which a client's rate is measured
-WINDOW_TICKS = 10
-
-
-class Allowance(NamedTuple):
-    """What a client may send within ``WINDOW_TICKS``; inf is no limit."""
-
-    #: messages, their fragments, pings and so on
-    frames: float
-    #: decompressed
-    bytes: float
-
-    @staticmethod
-    def per_second(frames: int | None, size: int | None) -> Allowance:
-        return Allowance(WINDOW_TICKS * (frames or inf), WINDOW_TICKS * (size or inf))
-
-
-class Opening(Protocol):
-    """The answers to the handshake: the bytes of an HTTP response."""
-
-    def accept(self, subprotocol: str | None = None) -> bytes:
-        """101; None means the subprotocol that was agreed on."""
-
-    def reject(self, error: Exception) -> bytes: ...
 
 
 class Loop(SharedLoop, Protocol):
@@ -82,15 +56,13 @@ class Connection:
     """
 
     __slots__ = (
-        "_bytes",
-        "_frames",
         "_identity",
         "_inbox",
         "_limit_keys",
         "_loop",
         "_opening",
+        "_rate",
         "_room",
-        "_window",
         "bytes_received",
         "endpoint",
         "seen",
@@ -120,8 +92,7 @@ class Connection:
         self._inbox = inbox_for(endpoint.taking)
         #: set when the client has taken what waited for it
         self._room: Event | None = None
-        #: what it has sent in the current window, and the number of that window
-        self._frames = self._bytes = self._window = 0
+        self._rate = Rate()
         self.bytes_received = 0
         #: the tick in which the client has sent something last
         self.seen = loop.runtime.ticks
@@ -211,7 +182,7 @@ class Connection:
             return False
         self.seen = self._loop.runtime.ticks
         self.bytes_received += size
-        if self._exceeds_allowance(frames, size + inflated):
+        if self._rate.exceeds(self._loop.allowance, self._loop.runtime.ticks, frames, size + inflated):
             self.close(*RATE_LIMIT.frame)
             return False
         heartbeat = self._loop.heartbeat
@@ -356,16 +327,6 @@ class Connection:
         if len(others) < len(messages):
             self.websocket.write(heartbeat.frame)
         return others
-
-    def _exceeds_allowance(self, frames: int, size: int) -> bool:
-        window = self._loop.runtime.ticks // WINDOW_TICKS
-        if window != self._window:
-            self._window = window
-            self._frames = self._bytes = 0
-        self._frames += frames
-        self._bytes += size
-        allowance = self._loop.allowance
-        return self._frames > allowance.frames or self._bytes > allowance.bytes
 
     def _on_close(self) -> None:
         websocket = self.websocket

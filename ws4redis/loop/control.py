@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from ws4redis.broker.pubsub import PendingReply, PubSub
+    from ws4redis.broker.pending import PendingReply
+    from ws4redis.broker.pubsub import PubSub
     from ws4redis.core.publication import Batch
 
 

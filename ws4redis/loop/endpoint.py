@@ -24,6 +24,15 @@ class Taking(Enum):
     HANDED_ON = "handed on"
 
 
+class Opening(Protocol):
+    """The answers to the handshake: the bytes of an HTTP response."""
+
+    def accept(self, subprotocol: str | None = None) -> bytes:
+        """101; None means the subprotocol that was agreed on."""
+
+    def reject(self, error: Exception) -> bytes: ...
+
+
 class Connection(Protocol):
     """What an endpoint may do with its websocket, from any greenlet or thread."""
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from math import inf
+from typing import NamedTuple
+
+#: over which a client's rate is measured
+WINDOW_TICKS = 10
 
 
 class LimitReached(Exception):
@@ -38,3 +43,36 @@ class ConnectionLimits:
             self._counts[key] -= 1
             if not self._counts[key]:
                 del self._counts[key]
+
+
+class Allowance(NamedTuple):
+    """What a client may send within ``WINDOW_TICKS``; inf is no limit."""
+
+    #: messages, their fragments, pings and so on
+    frames: float
+    #: decompressed
+    bytes: float
+
+    @staticmethod
+    def per_second(frames: int | None, size: int | None) -> Allowance:
+        return Allowance(WINDOW_TICKS * (frames or inf), WINDOW_TICKS * (size or inf))
+
+
+class Rate:
+    """What one client sends."""
+
+    __slots__ = ("_bytes", "_frames", "_window")
+
+    def __init__(self) -> None:
+        #: in the current window, and the number of that window
+        self._frames = self._bytes = self._window = 0
+
+    def exceeds(self, allowance: Allowance, tick: int, frames: int, size: int) -> bool:
+        """Count what has come in this tick; True where that is more than is allowed."""
+        window = tick // WINDOW_TICKS
+        if window != self._window:
+            self._window = window
+            self._frames = self._bytes = 0
+        self._frames += frames
+        self._bytes += size
+        return self._frames > allowance.frames or self._bytes > allowance.bytes

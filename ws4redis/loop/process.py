@@ -17,10 +17,10 @@ from ws4redis.core.channels import prefix
 from ws4redis.core.metrics import counters
 from ws4redis.exceptions import RedisIsAway
 from ws4redis.loop.absences import Absences
-from ws4redis.loop.connection import Allowance, Connection
+from ws4redis.loop.connection import Connection
 from ws4redis.loop.directory import Directory
 from ws4redis.loop.hub import PAUSE_EVERY, Hub
-from ws4redis.loop.limits import ConnectionLimits
+from ws4redis.loop.limits import Allowance, ConnectionLimits
 from ws4redis.loop.liveness import MAX_DELAY, Heartbeat
 from ws4redis.loop.slow_client import Backlog
 from ws4redis.loop.timer_wheel import TimerWheel

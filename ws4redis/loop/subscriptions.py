@@ -12,7 +12,8 @@ from ws4redis.loop.absences import Absences, Leaves
 from ws4redis.loop.control import ControlSubscription
 
 if TYPE_CHECKING:
-    from ws4redis.broker.pubsub import PendingReply, PubSub
+    from ws4redis.broker.pending import PendingReply
+    from ws4redis.broker.pubsub import PubSub
     from ws4redis.core.echo import EchoFilter
     from ws4redis.loop.catch_up import CatchUp
     from ws4redis.loop.hub import Hub
