@@ -178,7 +178,7 @@ def look_up_groups(identity: Identity, redis: Redis) -> None:
 
 
 def _names_in_database(identity: Identity) -> list[str]:
-    """None of a user who is gone, goes by another name or is not active."""
+    """Empty for a user who was deleted, renamed or deactivated."""
     assert identity.row is not None
     user = identity.row.model._default_manager.filter(pk=identity.row.pk).first()
     if user is None or user.get_username() != identity.username or not getattr(user, "is_active", True):

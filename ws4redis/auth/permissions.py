@@ -1,4 +1,4 @@
-"""The site's own hooks: who may connect, and to which channels. They fail closed: one that breaks rejects."""
+"""The site's own hooks: who may connect, and to which channels. They fail closed: an exception rejects."""
 
 from __future__ import annotations
 

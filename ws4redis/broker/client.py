@@ -189,7 +189,7 @@ class BoundedPool(ConnectionPool):
         return connection
 
     def release(self, connection: Any) -> None:
-        # none where it was not handed out: it could not connect, or was released before, or a fork has left it behind
+        # none where it is not in use: it could not connect, was released before, or is of the time before a fork
         semaphores = vars(connection).pop("semaphores", ())
         super().release(connection)
         _release(semaphores)

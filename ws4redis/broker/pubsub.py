@@ -135,7 +135,7 @@ class PubSub:
             self._put(PendingReply(("PUBLISH", channel, payload), lambda _count: None))
 
     def mark(self, reached: Callable[[], None]) -> PendingReply:
-        """Call back at a point behind which nothing comes that Redis has published before now."""
+        """Call back when everything that Redis has published until now has been delivered."""
         return self.ask(("ECHO", "mark"), lambda _mark: reached())
 
     def reconnect(self) -> None:

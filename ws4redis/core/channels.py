@@ -1,4 +1,4 @@
-"""Names: who is addressed (audience) on what (facility) becomes a Redis channel.
+"""Names of channels: an audience and a facility become a Redis channel.
 
 A channel name is also the key of the channel's last message. The URL of a websocket names its channels by flags such
 as ``subscribe-broadcast``.

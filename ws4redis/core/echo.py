@@ -41,7 +41,7 @@ class EchoFilter:
         self._expected: dict[tuple[bytes, bytes], list[Sent]] = {}
         # publishing and delivering may be done by two threads
         self._lock = threading.Lock()
-        #: calls back at a point of the stream behind which nothing comes that was published before; set by the loop
+        #: calls back when everything that was published until now has been delivered; set by the loop
         self.mark: Callable[[Callable[[], None]], object] | None = None
         #: what is forgotten at the next mark but one, or at the next where none was asked for
         self._doubtful: set[Sent] = set()

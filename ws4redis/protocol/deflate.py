@@ -200,7 +200,7 @@ class Inflater:
         self._streams = 0
 
     def begin(self) -> None:
-        """A message begins."""
+        """Start a message."""
         self._streams = 0
 
     def feed(self, data: bytes, most: int) -> bytes:
@@ -225,7 +225,7 @@ class Inflater:
         return inflated
 
     def end(self, most: int) -> bytes:
-        """The message is complete; what was still to come."""
+        """Finish the message; returns the rest of it."""
         inflated = self.feed(TAIL, most)
         if not self._context_takeover:
             self._decompressor = None

@@ -250,7 +250,7 @@ def _check_url(environ: Environ, path: str) -> None:
         UpgradeRefused: 400, 404 or 414.
     """
     if not path.startswith("/"):
-        # a hook that looks at the path knows its facilities by another one
+        # a hook would find another facility in it
         raise UpgradeRefused(400, "The path does not begin with a slash.")
     # a character has four bytes at most
     if 4 * len(path) > channels.MAX_FACILITY_SIZE < len(channels.facility_of(path).encode()):
