@@ -68,7 +68,7 @@ class WebSocketListener(Protocol):
         """All that waited is on its way."""
 
     def closing(self) -> None:
-        """The closing handshake has begun, by either side; ``lost()`` follows if the browser does its part."""
+        """The closing handshake has begun, by either side; ``lost()`` follows if the client does its part."""
 
     def lost(self) -> None:
         """The descriptor is closed; nothing follows."""
@@ -92,13 +92,13 @@ def _or_abort(callback: Callable[[WebSocket], None]) -> Callable[[WebSocket], No
 
 
 class WebSocket:
-    """A browser's websocket, parked: no greenlet waits for it, the loop calls back.
+    """A client's websocket, parked: no greenlet waits for it, the loop calls back.
 
     Args:
         runtime: the kind of concurrency.
         connected: the socket, non-blocking, owned by this object from now on.
-        max_message_size: bytes that one message of the browser may have, inclusive.
-        outbox_size: bytes that may wait for the browser.
+        max_message_size: bytes that one message of the client may have, inclusive.
+        outbox_size: bytes that may wait for the client.
     """
 
     __slots__ = (
@@ -135,7 +135,7 @@ class WebSocket:
         self.paused = True
         #: bytes that are still read of a client that has left, whatever pauses; None while it is there
         self._rest: int | None = None
-        #: the answer to the browser's end waits until its messages are handled
+        #: the answer to the client's end waits until its messages are handled
         self._postponed = False
         #: messages may be sent: no close frame was, in either direction
         self.open = True
@@ -168,7 +168,7 @@ class WebSocket:
         self.resume()
 
     def resume(self) -> None:
-        """Read what the browser sends."""
+        """Read what the client sends."""
         if self._postponed:
             self._answer()
         if self.paused and not self.closed:
@@ -176,7 +176,7 @@ class WebSocket:
             self._reader.start(self._readable)
 
     def pause(self) -> None:
-        """Let what the browser sends wait in the kernel."""
+        """Let what the client sends wait in the kernel."""
         if not self.paused and not self.closed and self._rest is None:
             self.paused = True
             self._reader.stop()
