@@ -178,6 +178,19 @@ def test_a_change_before_the_groups_are_known_comes_after_them() -> None:
     assert browser.sent() == b"1014"
 
 
+def test_last_messages_come_in_the_order_of_the_channels() -> None:
+    """Not in that of the replies: a group that was looked up stands before the session."""
+    browser = Situation(channels=b"a d")
+    browser.stamp = None
+    browser.restore()
+    browser.answer(b"1", b"4")
+    browser.change(b"a d")
+    browser.change(b"a b c d")
+    for values in ((b"1", b"4"), (b"2", b"3")):
+        browser.answer(*values)
+    assert browser.sent() == b"1011234"
+
+
 def test_two_changes_keep_what_the_first_has_brought(browser: Situation) -> None:
     browser.change(b"a b c")
     browser.change(b"a b c d")

@@ -74,8 +74,8 @@ class ChannelSet:
             return
         if left := [each for each in before if each not in self.names]:
             self.connection.unsubscribe(*left)
-        if joined := [each for each in self.names if each not in before]:
-            self.connection.subscribe(*joined)
+        if any(each not in before for each in self.names):
+            self.connection.subscribe(*self.names)
 
     def psubscribe(self, *patterns: Any, **handlers: Any) -> None:
         raise NotImplementedError(

@@ -73,7 +73,9 @@ class Connection(Protocol):
         """Begin the closing handshake; a client that is not yet accepted gets a 503."""
 
     def subscribe(self, *channels: bytes, confirmed: Callable[[], None] | None = None) -> None:
-        """Deliver these channels to the client, first what its ``catch_up`` finds.
+        """Deliver these channels to the client, first what its ``catch_up`` finds, in this order.
+
+        Those to which the client is subscribed already stay, and may be named for their place.
 
         Args:
             confirmed: is called by the loop when Redis has confirmed; must not block.

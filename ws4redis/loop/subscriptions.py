@@ -107,7 +107,7 @@ class Subscriptions:
         if self._closed:
             return
         joined = tuple(each for each in dict.fromkeys(channels) if each not in self.channels)
-        self.channels += joined
+        self.channels = tuple(dict.fromkeys((*channels, *self.channels)))
         self._loop.pubsub.subscribe(self._loop.hub.join(self, joined))
         unknown = tuple(each for each in joined if self._leaves is None or not self._leaves.end(each))
         if confirmed is not None:
@@ -253,7 +253,10 @@ class Subscriptions:
 
     def _finish(self) -> None:
         """Send what was missed, then what was published meanwhile, each once."""
-        missed, held = self._missed, self._take_held()
+        # in the order of the channels, whatever was asked first
+        place = {channel: number for number, channel in enumerate(self.channels)}
+        missed = sorted(self._missed, key=lambda each: place.get(each.channel, 0))
+        held = self._take_held()
         live = {(each.channel, each.payload) for each in held}
         frames = [self._frame(each) for each in missed if (each.channel, each.payload) not in live]
         others = self.echo_filter.without_own(held) if self.echo_filter else held
