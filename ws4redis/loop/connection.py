@@ -338,6 +338,8 @@ class Connection:
                 self.endpoint.on_close(websocket.close_code or 1006, websocket.close_reason)
         except Exception:
             logger.exception("endpoint failed after websocket %x was closed", id(websocket))
+        finally:
+            self.subscriptions.ended()
 
     def _check_opening(self) -> None:
         waited = self._loop.runtime.ticks - self.seen

@@ -47,6 +47,33 @@ class Owner(Protocol):
         """Redis has confirmed all; ``data`` is what was missed. Must write it, after the answer to the handshake."""
 
 
+class Gap:
+    """What a client does not get yet, while Redis is asked.
+
+    Args:
+        held: what was published since.
+    """
+
+    __slots__ = ("asked", "held", "missed", "pending")
+
+    def __init__(self, held: list[Batch]) -> None:
+        self.held = held
+        #: the channels of each question, the replies that are to come, and what they have brought so far
+        self.asked: list[dict[bytes, None]] = []
+        self.pending: list[PendingReply] = []
+        self.missed: list[Publication] = []
+
+    def concerns(self, channel: bytes) -> bool:
+        return any(channel in asked for asked in self.asked) or any(channel == each.channel for each in self.held)
+
+    def forget(self, left: Sequence[bytes]) -> None:
+        self.held = [each for each in self.held if each.channel not in left]
+        self.missed = [each for each in self.missed if each.channel not in left]
+        for asked in self.asked:
+            for channel in left:
+                asked.pop(channel, None)
+
+
 class Subscriptions:
     """A member of the hub: sends a client what is published on its channels.
 
@@ -54,19 +81,16 @@ class Subscriptions:
     """
 
     __slots__ = (
-        "_asked",
         "_backlog",
         "_catch_up",
         "_closed",
         "_confirmed",
         "_controls",
-        "_held",
+        "_gap",
         "_is_controlled",
         "_leaves",
         "_loop",
-        "_missed",
         "_owner",
-        "_pending",
         "_websocket",
         "channels",
         "direct",
@@ -84,12 +108,8 @@ class Subscriptions:
         self.channels: tuple[bytes, ...] = ()
         self.echo_filter: EchoFilter | None = None
         self._controls: tuple[ControlSubscription, ...] = ()
-        #: what was published while Redis is asked; None while it is not
-        self._held: list[Batch] | None = []
-        #: the channels of each question, the replies that are to come, and what they have brought so far
-        self._asked: list[dict[bytes, None]] = []
-        self._pending: list[PendingReply] = []
-        self._missed: list[Publication] = []
+        #: None while Redis is not asked
+        self._gap: Gap | None = Gap([])
         self._confirmed: tuple[Callable[[], None], ...] = ()
         #: what waits beside the outbox, in order, while the client is too slow
         self._backlog: Backlog | None = None
@@ -113,8 +133,7 @@ class Subscriptions:
         if confirmed is not None:
             self._confirmed += (confirmed,)
             if not unknown:
-                self._hold()
-                self._pending.append(self._loop.pubsub.mark(self.guarded(self.go_on)))
+                self._hold().pending.append(self._loop.pubsub.mark(self.guarded(self.go_on)))
         if unknown:
             self._ask(unknown)
 
@@ -144,7 +163,7 @@ class Subscriptions:
         """Once more where it has failed."""
         if self._closed:
             return
-        for pending in self._pending:
+        for pending in self._gap.pending if self._gap is not None else ():
             pending.cancel()
         for control in self._controls:
             control.cancel()
@@ -155,6 +174,10 @@ class Subscriptions:
             empty += self._loop.hub.leave(control, [control.channel])
         self._closed, self._backlog, self._controls, self._confirmed = True, None, (), ()
         self._loop.pubsub.unsubscribe(empty)
+
+    def ended(self) -> None:
+        """Nothing follows; without this, connection and subscriptions would keep each other alive."""
+        del self._owner
 
     def drained(self) -> None:
         """The client has taken what was in its outbox."""
@@ -169,14 +192,14 @@ class Subscriptions:
         """
         if self.echo_filter:
             self._call(self.echo_filter.interrupted)
-        if self._held is not None or self._controls:
+        if self._gap is not None or self._controls:
             self._call(self._ask_again)
 
     # by the hub
 
     def deliver(self, batches: Sequence[Batch]) -> None:
-        if self._held is not None:
-            self._held += batches
+        if self._gap is not None:
+            self._gap.held += batches
         elif self.echo_filter:
             self._send(
                 [Batch(others) for each in batches if (others := self.echo_filter.without_own(each.publications))]
@@ -199,17 +222,21 @@ class Subscriptions:
 
     def go_on(self) -> None:
         """Send what was missed and held, where nothing is pending any more."""
-        self._pending = [each for each in self._pending if not each.done]
-        waits = any(not each.settled for each in self._controls) and not self._owner.accepted
-        if self._held is None or self._pending or waits or any(each.waits for each in self._controls):
+        gap = self._gap
+        if (
+            self._closed
+            or gap is None
+            or not all(each.done for each in gap.pending)
+            or (self._controls and self._controls_wait())
+        ):
             return
         if self.send_first is None:
-            self._finish()
+            self._finish(gap)
         else:
             send_first, self.send_first = self.send_first, None
-            self._missed, self._asked = [], []
+            self._gap = Gap(gap.held)
             self._owner.confirmed(b"")
-            self._loop.runtime.spawn(self._send_and_go_on, send_first)
+            self._loop.runtime.spawn(self._send_and_go_on, self._owner, send_first)
 
     def guarded(self, callback: Callable[..., None]) -> Callable[..., None]:
         return partial(self._call, callback)
@@ -222,41 +249,48 @@ class Subscriptions:
         except Exception as error:
             self._loop.hub.failed(error, self.failed)
 
-    def _hold(self) -> None:
-        if self._held is None:
-            self._held, self.direct = [], None
+    def _hold(self) -> Gap:
+        if self._gap is None:
+            self._gap, self.direct = Gap([]), None
+        return self._gap
+
+    def _controls_wait(self) -> bool:
+        settled = self._owner.accepted or all(each.settled for each in self._controls)
+        return not settled or any(each.waits for each in self._controls)
 
     def _ask(self, channels: tuple[bytes, ...]) -> None:
-        self._hold()
-        asked = dict.fromkeys(channels)
-        self._asked.append(asked)
-        caught_up = self.guarded(partial(self._caught_up, asked))
-        self._pending += self._catch_up.start(self._loop.pubsub, channels, caught_up)
+        gap, asked = self._hold(), dict.fromkeys(channels)
+        gap.asked.append(asked)
+        caught_up = partial(self._call, self._caught_up, gap, asked)
+        gap.pending += self._catch_up.start(self._loop.pubsub, channels, caught_up)
 
     def _ask_again(self) -> None:
         """All that was held, missed or pending is of the time before a loss."""
-        pending, asked = self._pending, [each for asked in self._asked for each in asked]
-        for each in pending:
+        old = self._hold()
+        for each in old.pending:
             each.cancel()
-        self._hold()
-        self._held, self._missed, self._pending, self._asked = [], [], [], []
+        gap = self._gap = Gap([])
         for control in self._controls:
             control.start(self._loop.pubsub)
-        if asked:
+        if asked := [channel for asked in old.asked for channel in asked]:
             self._ask(tuple(asked))
-        elif pending:
-            self._pending.append(self._loop.pubsub.mark(self.guarded(self.go_on)))
+        elif old.pending:
+            gap.pending.append(self._loop.pubsub.mark(self.guarded(self.go_on)))
 
-    def _caught_up(self, asked: dict[bytes, None], publications: Sequence[Publication]) -> None:
-        self._missed += [each for each in publications if each.channel in asked]
+    def _caught_up(self, gap: Gap, asked: dict[bytes, None], publications: Sequence[Publication]) -> None:
+        gap.missed += [each for each in publications if each.channel in asked]
         self.go_on()
 
-    def _finish(self) -> None:
+    def _finish(self, gap: Gap) -> None:
         """Send what was missed, then what was published meanwhile, each once."""
-        # in the order of the channels, whatever was asked first
-        place = {channel: number for number, channel in enumerate(self.channels)}
-        missed = sorted(self._missed, key=lambda each: place.get(each.channel, 0))
-        held = self._take_held()
+        missed, held = gap.missed, [each for batch in gap.held for each in batch.publications]
+        if len(gap.asked) > 1:
+            # in the order of the channels, whatever was asked first
+            place = {channel: number for number, channel in enumerate(self.channels)}
+            missed.sort(key=lambda each: place.get(each.channel, 0))
+        self._gap = None
+        if self._websocket.encoding.shared:
+            self.direct = self._websocket
         live = {(each.channel, each.payload) for each in held}
         frames = [self._frame(each) for each in missed if (each.channel, each.payload) not in live]
         others = self.echo_filter.without_own(held) if self.echo_filter else held
@@ -269,15 +303,8 @@ class Subscriptions:
         for each in confirmed:
             each()
 
-    def _take_held(self) -> list[Publication]:
-        held, self._held = self._held or (), None
-        self._missed, self._asked = [], []
-        if self._websocket.encoding.shared:
-            self.direct = self._websocket
-        return [each for batch in held for each in batch.publications]
-
-    def _send_and_go_on(self, send_first: Callable[[WebSocket], None]) -> None:
-        if self._owner.attempt(partial(send_first, self._websocket)):
+    def _send_and_go_on(self, owner: Owner, send_first: Callable[[WebSocket], None]) -> None:
+        if owner.attempt(partial(send_first, self._websocket)):
             with self._loop.runtime.lock:
                 self._call(self.go_on)
 
@@ -316,12 +343,8 @@ class Subscriptions:
 
     def _forget(self, left: Sequence[bytes]) -> None:
         """A client that comes back to a channel begins anew there."""
-        if self._held:
-            self._held = [each for each in self._held if each.channel not in left]
-        self._missed = [each for each in self._missed if each.channel not in left]
-        for asked in self._asked:
-            for channel in left:
-                asked.pop(channel, None)
+        if self._gap is not None:
+            self._gap.forget(left)
         if self._backlog is not None:
             self._backlog.forget(left)
         if self.echo_filter:
@@ -329,9 +352,8 @@ class Subscriptions:
 
     def _begin_absences(self, left: Sequence[bytes]) -> None:
         """A client that leaves a group and is back at once (``clear()``, ``add()``) goes on if nothing was missed."""
-        held = {each.channel for each in self._held or ()}
         for channel in left:
-            if channel not in held and self._backlog is None and not any(channel in asked for asked in self._asked):
+            if self._backlog is None and (self._gap is None or not self._gap.concerns(channel)):
                 self._leaves = self._leaves or Leaves(self._loop.absences)
                 self._leaves.begin(channel, self._loop.runtime.ticks)
 
