@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ws4redis.broker.pending import PendingReply
     from ws4redis.broker.pubsub import PubSub
+    from ws4redis.core.publication import Batch
 
 logger = logging.getLogger("django.request")
 
@@ -29,6 +30,33 @@ class CatchUp(Protocol):
         replied to; also where that reply is an error. What is published from the first command on is held back until
         then, and goes out after it; a message that is in both goes out once.
         """
+
+
+class Gap:
+    """What a client does not get yet, while Redis is asked.
+
+    Args:
+        held: what was published since.
+    """
+
+    __slots__ = ("asked", "held", "missed", "pending")
+
+    def __init__(self, held: list[Batch]) -> None:
+        self.held = held
+        #: the channels of each question, the replies that are to come, and what they have brought so far
+        self.asked: list[dict[bytes, None]] = []
+        self.pending: list[PendingReply] = []
+        self.missed: list[Publication] = []
+
+    def concerns(self, channel: bytes) -> bool:
+        return any(channel in asked for asked in self.asked) or any(channel == each.channel for each in self.held)
+
+    def forget(self, left: Sequence[bytes]) -> None:
+        self.held = [each for each in self.held if each.channel not in left]
+        self.missed = [each for each in self.missed if each.channel not in left]
+        for asked in self.asked:
+            for channel in left:
+                asked.pop(channel, None)
 
 
 class LastMessages:

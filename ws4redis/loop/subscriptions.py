@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ws4redis.core.publication import Batch, Publication, frames_of
 from ws4redis.loop.absences import Absences, Leaves
+from ws4redis.loop.catch_up import Gap
 from ws4redis.loop.control import ControlSubscription
 
 if TYPE_CHECKING:
-    from ws4redis.broker.pending import PendingReply
     from ws4redis.broker.pubsub import PubSub
     from ws4redis.core.echo import EchoFilter
     from ws4redis.loop.catch_up import CatchUp
@@ -45,33 +45,6 @@ class Owner(Protocol):
 
     def confirmed(self, data: bytes) -> None:
         """Redis has confirmed all; ``data`` is what was missed. Must write it, after the answer to the handshake."""
-
-
-class Gap:
-    """What a client does not get yet, while Redis is asked.
-
-    Args:
-        held: what was published since.
-    """
-
-    __slots__ = ("asked", "held", "missed", "pending")
-
-    def __init__(self, held: list[Batch]) -> None:
-        self.held = held
-        #: the channels of each question, the replies that are to come, and what they have brought so far
-        self.asked: list[dict[bytes, None]] = []
-        self.pending: list[PendingReply] = []
-        self.missed: list[Publication] = []
-
-    def concerns(self, channel: bytes) -> bool:
-        return any(channel in asked for asked in self.asked) or any(channel == each.channel for each in self.held)
-
-    def forget(self, left: Sequence[bytes]) -> None:
-        self.held = [each for each in self.held if each.channel not in left]
-        self.missed = [each for each in self.missed if each.channel not in left]
-        for asked in self.asked:
-            for channel in left:
-                asked.pop(channel, None)
 
 
 class Subscriptions:
