@@ -337,6 +337,25 @@ def test_messages_are_handled_in_order_and_reading_waits() -> None:
     assert page.heard == ["1", "2", "3"] and wire.told[-1] == "resume"
 
 
+@pytest.mark.parametrize("step", ["handled", "attempt"])
+def test_a_client_whose_messages_cannot_be_handled_does_not_wait_for_good(
+    monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*args: Any) -> None:
+        raise MemoryError
+
+    page = Page()
+    made, wire, process = connection(page=page)
+    made.received(["1"], 1, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, step, fail)
+        with pytest.raises(MemoryError):
+            process.run_spawned()
+    assert wire.closed
+    process.run_spawned()
+    assert page.heard[-1:] == ["closed"]
+
+
 @pytest.mark.contract("12 closing: 1011, decided: the server fails; nothing follows the close frame")
 def test_a_failing_endpoint_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
     page = Page()

@@ -223,6 +223,10 @@ class Connection:
 
     # by the inbox
 
+    def abort(self) -> None:
+        with self.lock:
+            self.websocket.abort()
+
     def pause(self) -> None:
         self.websocket.pause()
         if self.websocket.open:

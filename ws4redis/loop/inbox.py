@@ -72,10 +72,16 @@ class Dispatcher(Inbox):
         self.busy = True
 
     def _run(self, connection: Connection) -> None:
-        while messages := self._take(connection):
-            if not connection.attempt(partial(_handle, connection, messages)):
-                self._drop(connection)
-                return
+        try:
+            while messages := self._take(connection):
+                if not connection.attempt(partial(_handle, connection, messages)):
+                    self._drop(connection)
+                    return
+        except BaseException:
+            # else the client would wait for good
+            self.busy = False
+            connection.abort()
+            raise
 
     def _take(self, connection: Connection) -> tuple[Any, ...]:
         with connection.lock:
