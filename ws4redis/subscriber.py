@@ -270,13 +270,12 @@ class RedisSubscriber(RedisStore):
 
     def _send(self, payload: RedisMessage, expire: int | None) -> dict[str, int]:
         """As ``RedisStore``; remembers what will come back to this client."""
-        echo_filter, subscribed = self._echo_filter, self._subscription.channels
-        returning = (
-            [name for name in map(str.encode, self._publishers) if name in subscribed]
-            if echo_filter is not None
-            else []
-        )
-        if echo_filter is None or not returning:
+        echo_filter = self._echo_filter
+        if echo_filter is None:
+            return super()._send(payload, expire)
+        subscribed = self._subscription.channels
+        returning = [name for name in map(str.encode, self._publishers) if name in subscribed]
+        if not returning:
             return super()._send(payload, expire)
         sent = Sent()
         for name in returning:
