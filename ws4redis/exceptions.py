@@ -24,6 +24,9 @@ from ws4redis.protocol.errors import InvalidHandshake, UpgradeRequired
 #: what redis-py raises where Redis is lost, or does not reply in time
 REDIS_AWAY = (RedisConnectionError, RedisTimeoutError)
 
+#: what a subscriber's own reading raises then
+READING_FAILED = (*REDIS_AWAY, OSError)
+
 #: a name of django-websocket-redis
 socket_error = OSError
 

@@ -143,6 +143,8 @@ class Opening:
 class Page(Endpoint):
     """An endpoint with some channels."""
 
+    error: type[Exception] = RuntimeError
+
     def __init__(self, channels: tuple[bytes, ...] = (), echo_filter: EchoFilter | None = None) -> None:
         self.channels, self.echo_filter = channels, echo_filter
         self.heard: list[Any] = []
@@ -155,7 +157,7 @@ class Page(Endpoint):
 
     def on_message(self, message: Any) -> None:
         if message == "fail":
-            raise RuntimeError("the endpoint fails")
+            raise self.error("the endpoint fails")
         self.heard.append(message)
 
     def on_close(self, code: int, reason: str) -> None:
@@ -357,7 +359,12 @@ def test_a_client_whose_messages_cannot_be_handled_does_not_wait_for_good(
 
 
 @pytest.mark.contract("12 closing: 1011, decided: the server fails; nothing follows the close frame")
-def test_a_failing_endpoint_closes_with_1011(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, OSError])
+def test_a_failing_endpoint_closes_with_1011(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
+    """A file that is missing, say, is no loss of Redis."""
+    monkeypatch.setattr(Page, "error", kind)
     page = Page()
     made, wire, process = connection(page=page)
     made.received(["1", "fail", "2"], 1, 1)

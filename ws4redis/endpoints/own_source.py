@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ws4redis.auth.lookups import Lookups
 from ws4redis.core.publication import Publication
 from ws4redis.endpoints.channels import ChannelEndpoint
+from ws4redis.exceptions import READING_FAILED
 from ws4redis.loop.endpoint import Connection
 from ws4redis.redis_store import RedisMessage
 from ws4redis.subscriber import RedisSubscriber
@@ -97,7 +98,7 @@ class OwnSourceEndpoint(ChannelEndpoint):
 
     def _attempt(self, read: Any) -> bool:
         connection = self._connection
-        return connection is not None and connection.websocket.open and connection.attempt(read)
+        return connection is not None and connection.websocket.open and connection.attempt(read, READING_FAILED)
 
     def _forget_descriptor(self) -> None:
         if self._watcher is not None:

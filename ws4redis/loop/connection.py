@@ -166,14 +166,23 @@ class Connection:
     def deliver(self, publications: Sequence[Publication]) -> None:
         self._in_loop(self.subscriptions.deliver, [Batch(publications)])
 
-    def attempt(self, function: Callable[[], Any]) -> bool:
+    def attempt(self, function: Callable[[], Any], away: tuple[type[Exception], ...] = REDIS_AWAY) -> bool:
         try:
             with serving_client():
                 function()
             return True
+        except away as error:
+            if self.websocket.open:
+                text = "Redis is not available, websocket %x is closed: %s"
+                self.spawn(logger.warning, text, id(self.websocket), error)
+            self.close(*REDIS_UNAVAILABLE.frame)
         except Exception as error:
-            self._fail(error)
-            return False
+            # to send to a client that has left is no failure
+            if self.websocket.open or not isinstance(error, WebSocketError):
+                text = "endpoint failed, websocket %x is closed"
+                self.spawn(partial(logger.error, text, id(self.websocket), exc_info=error))
+            self.close(*SERVER_ERROR.frame)
+        return False
 
     # by the websocket
 
@@ -285,7 +294,7 @@ class Connection:
     def _reject(self, error: Exception) -> None:
         opening, self._opening = self._opening, None
         if opening is None:
-            self._close(*_close_for(error))
+            self._close(*(REDIS_UNAVAILABLE if isinstance(error, REDIS_AWAY) else SERVER_ERROR).frame)
             return
         self.subscriptions.close()
         self.spawn(logger.info, "websocket %x rejected: %s", id(self.websocket), error)
@@ -312,19 +321,6 @@ class Connection:
             raise WebSocketError("the websocket is closed")
         self._room = self._room or self.new_event()
         return self._room
-
-    def _fail(self, error: Exception) -> None:
-        code, reason = _close_for(error)
-        if code != SERVER_ERROR.code:
-            if self.websocket.open:
-                self.spawn(
-                    logger.warning, "Redis is not available, websocket %x is closed: %s", id(self.websocket), error
-                )
-        else:
-            self.spawn(
-                partial(logger.error, "endpoint failed, websocket %x is closed", id(self.websocket), exc_info=error)
-            )
-        self.close(code, reason)
 
     def _without_heartbeats(self, heartbeat: Heartbeat, messages: list[str | bytes]) -> list[str | bytes]:
         others = [each for each in messages if not heartbeat.matches(each)]
@@ -354,10 +350,3 @@ class Connection:
 
     def _check_in(self, ticks: int) -> None:
         self._loop.connections.schedule(self, self._loop.runtime.ticks + ticks)
-
-
-def _close_for(error: Exception) -> tuple[int, str]:
-    """The close code and reason for an error of the endpoint."""
-    if isinstance(error, (*REDIS_AWAY, OSError)):
-        return REDIS_UNAVAILABLE.frame
-    return SERVER_ERROR.frame

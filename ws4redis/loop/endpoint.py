@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 from ws4redis.core.echo import EchoFilter
 from ws4redis.core.encoding import RAW, Dialect
 from ws4redis.core.publication import Publication
+from ws4redis.exceptions import REDIS_AWAY
 from ws4redis.loop.catch_up import LAST_MESSAGES, CatchUp
 from ws4redis.websocket import WebSocket
 
@@ -107,8 +108,11 @@ class Connection(Protocol):
     def deliver(self, publications: Sequence[Publication]) -> None:
         """Hand the client publications that came by another channel, or from elsewhere."""
 
-    def attempt(self, function: Callable[[], Any]) -> bool:
-        """Call code of the site; where it fails, log and close with 1013 or 1011. Returns whether it worked."""
+    def attempt(self, function: Callable[[], Any], away: tuple[type[Exception], ...] = REDIS_AWAY) -> bool:
+        """Call code of the site; where it fails, log and close: with 1013 for an error of ``away``, else with 1011.
+
+        Returns whether it worked.
+        """
 
 
 class Endpoint:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ws4redis.core.publication import Batch, Publication, frames_of
+from ws4redis.exceptions import READING_FAILED
 from ws4redis.loop.absences import Absences, Leaves
 from ws4redis.loop.catch_up import Gap
 from ws4redis.loop.control import ControlSubscription
@@ -41,7 +42,7 @@ class Owner(Protocol):
     @property
     def accepted(self) -> bool: ...
 
-    def attempt(self, function: Callable[[], Any]) -> bool: ...
+    def attempt(self, function: Callable[[], Any], away: tuple[type[Exception], ...]) -> bool: ...
 
     def confirmed(self, data: bytes) -> None:
         """Redis has confirmed all; ``data`` is what was missed. Must write it, after the answer to the handshake."""
@@ -277,7 +278,7 @@ class Subscriptions:
             each()
 
     def _send_and_go_on(self, owner: Owner, send_first: Callable[[WebSocket], None]) -> None:
-        if owner.attempt(partial(send_first, self._websocket)):
+        if owner.attempt(partial(send_first, self._websocket), READING_FAILED):
             with self._loop.runtime.lock:
                 self._call(self.go_on)
 
