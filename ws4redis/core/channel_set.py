@@ -69,13 +69,14 @@ class ChannelSet:
     close = reset
 
     def replace(self, names: Iterable[bytes]) -> None:
-        before, self.names = self.names, tuple(dict.fromkeys(names))
+        before, now = self.channels, dict.fromkeys(names)
+        self.names = tuple(now)
         if self.connection is None:
             return
-        if left := [each for each in before if each not in self.names]:
+        if left := before.keys() - now.keys():
             self.connection.unsubscribe(*left)
-        if any(each not in before for each in self.names):
-            self.connection.subscribe(*self.names)
+        if now.keys() - before.keys():
+            self.connection.subscribe(*now)
 
     def psubscribe(self, *patterns: Any, **handlers: Any) -> None:
         raise NotImplementedError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ws4redis.core.publication import Publication
@@ -51,7 +51,7 @@ class Gap:
     def concerns(self, channel: bytes) -> bool:
         return any(channel in asked for asked in self.asked) or any(channel == each.channel for each in self.held)
 
-    def forget(self, left: Sequence[bytes]) -> None:
+    def forget(self, left: Collection[bytes]) -> None:
         self.held = [each for each in self.held if each.channel not in left]
         self.missed = [each for each in self.missed if each.channel not in left]
         for asked in self.asked:

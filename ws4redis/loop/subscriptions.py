@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -100,7 +100,8 @@ class Subscriptions:
     def subscribe(self, channels: Sequence[bytes], confirmed: Callable[[], None] | None = None) -> None:
         if self._closed:
             return
-        joined = tuple(each for each in dict.fromkeys(channels) if each not in self.channels)
+        known = set(self.channels)
+        joined = tuple(each for each in dict.fromkeys(channels) if each not in known)
         self.channels = tuple(dict.fromkeys((*channels, *self.channels)))
         self._loop.pubsub.subscribe(self._loop.hub.join(self, joined))
         unknown = tuple(each for each in joined if self._leaves is None or not self._leaves.end(each))
@@ -112,7 +113,8 @@ class Subscriptions:
             self._ask(unknown)
 
     def unsubscribe(self, channels: Sequence[bytes]) -> None:
-        left = [each for each in self.channels if each in channels]
+        named = set(channels)
+        left = dict.fromkeys(each for each in self.channels if each in named)
         if self._closed or not left:
             return
         if self._is_controlled:
@@ -315,7 +317,7 @@ class Subscriptions:
             if not self._closed:
                 self._loop.pubsub.mark(reached)
 
-    def _forget(self, left: Sequence[bytes]) -> None:
+    def _forget(self, left: Collection[bytes]) -> None:
         """A client that comes back to a channel begins anew there."""
         if self._gap is not None:
             self._gap.forget(left)
@@ -324,7 +326,7 @@ class Subscriptions:
         if self.echo_filter:
             self.echo_filter.interrupted(left)
 
-    def _begin_absences(self, left: Sequence[bytes]) -> None:
+    def _begin_absences(self, left: Collection[bytes]) -> None:
         """A client that leaves a group and is back at once (``clear()``, ``add()``) goes on if nothing was missed."""
         for channel in left:
             if self._backlog is None and (self._gap is None or not self._gap.concerns(channel)):
