@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Protocol
 
+from ws4redis.core.closes import TOO_SLOW
 from ws4redis.core.deprecated import Historic, historic_names, imported
 from ws4redis.core.encoding import RAW, Dialect, encoding_of, opcode_of
 from ws4redis.exceptions import WebSocketError
@@ -392,7 +393,7 @@ class WebSocket:
 
     def _too_slow(self, outbox: Outbox) -> None:
         self._leave_open()
-        self._protocol.close(CloseCode.TRY_AGAIN_LATER, "too slow")
+        self._protocol.close(*TOO_SLOW.frame)
         outbox.cut(self._protocol.data_to_send())
 
 

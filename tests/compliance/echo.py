@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ws4redis.loop.endpoint import Connection, Endpoint
-
-try:
-    from ws4redis.uwsgi_runserver import uWSGIWebsocketServer as Server
-except ImportError:
-    from ws4redis.django_runserver import WebsocketRunServer as Server
-
-
-class Echo(Endpoint):
-    def on_open(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def on_message(self, message: str | bytes) -> None:
-        self.connection.send(message, binary=isinstance(message, bytes))
+from tests.site.echo import Echo, Server
 
 
 class EchoServer(Server):
-    def _make_endpoint(self, request: Any) -> Endpoint:
+    def _make_endpoint(self, request: Any) -> Echo:
         return Echo()
 
 

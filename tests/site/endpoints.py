@@ -9,25 +9,13 @@ from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
+from tests.site.echo import Echo, Server
 from ws4redis.core.encoding import Dialect
 from ws4redis.core.publication import Publication
 from ws4redis.exceptions import WebSocketError
 from ws4redis.loop.endpoint import Connection, Endpoint, Taking
 from ws4redis.protocol.frames import Opcode
 from ws4redis.upgrade.steps import Maker
-
-try:
-    from ws4redis.uwsgi_runserver import uWSGIWebsocketServer as Server
-except ImportError:
-    from ws4redis.django_runserver import WebsocketRunServer as Server
-
-
-class Echo(Endpoint):
-    def on_open(self, connection: Connection) -> None:
-        self.connection = connection
-
-    def on_message(self, message: str | bytes) -> None:
-        self.connection.send(message)
 
 
 class Revocable(Endpoint):

@@ -87,8 +87,7 @@ class Connection:
         self._opening: Opening | None = opening
         self._identity = identity
         self._limit_keys = limit_keys
-        self.subscriptions = Subscriptions(loop, self, websocket, endpoint.catch_up)
-        self.subscriptions.send_first = endpoint.send_first
+        self.subscriptions = Subscriptions(loop, self, websocket, endpoint)
         self._inbox = inbox_for(endpoint.taking)
         #: set when the client has taken what waited for it
         self._room: Event | None = None

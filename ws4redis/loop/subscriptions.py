@@ -16,7 +16,7 @@ from ws4redis.loop.control import ControlSubscription
 if TYPE_CHECKING:
     from ws4redis.broker.pubsub import PubSub
     from ws4redis.core.echo import EchoFilter
-    from ws4redis.loop.catch_up import CatchUp
+    from ws4redis.loop.endpoint import Endpoint
     from ws4redis.loop.hub import Hub
     from ws4redis.loop.slow_client import Backlog
     from ws4redis.runtime.port import Runtime
@@ -65,20 +65,20 @@ class Subscriptions:
         "_leaves",
         "_loop",
         "_owner",
+        "_send_first",
         "_websocket",
         "channels",
         "direct",
         "echo_filter",
-        "send_first",
     )
 
     control = False
 
-    def __init__(self, loop: Loop, owner: Owner, websocket: WebSocket, catch_up: CatchUp) -> None:
+    def __init__(self, loop: Loop, owner: Owner, websocket: WebSocket, endpoint: Endpoint) -> None:
         self._loop = loop
         self._owner = owner
         self._websocket = websocket
-        self._catch_up = catch_up
+        self._catch_up = endpoint.catch_up
         self.channels: tuple[bytes, ...] = ()
         self.echo_filter: EchoFilter | None = None
         self._controls: tuple[ControlSubscription, ...] = ()
@@ -93,7 +93,7 @@ class Subscriptions:
         self._leaves: Leaves | None = None
         self._is_controlled = self._closed = False
         #: sends, in a greenlet, what the client gets first, in place of the strategy
-        self.send_first: Callable[[WebSocket], None] | None = None
+        self._send_first = endpoint.send_first
 
     # by the connection, under the lock
 
@@ -206,10 +206,10 @@ class Subscriptions:
             or (self._controls and self._controls_wait())
         ):
             return
-        if self.send_first is None:
+        if self._send_first is None:
             self._finish(gap)
         else:
-            send_first, self.send_first = self.send_first, None
+            send_first, self._send_first = self._send_first, None
             self._gap = Gap(gap.held)
             self._owner.confirmed(b"")
             self._loop.runtime.spawn(self._send_and_go_on, self._owner, send_first)
