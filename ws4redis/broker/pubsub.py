@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ResponseError
 
@@ -21,7 +21,6 @@ from ws4redis.exceptions import RedisUnavailable
 if TYPE_CHECKING:
     from redis import Redis
 
-    from ws4redis.loop.hub import Hub
     from ws4redis.runtime.port import Runtime
 
 logger = logging.getLogger("ws4redis")
@@ -34,6 +33,20 @@ _LONGEST_DELAY_SECONDS = 1.0
 
 #: a connect that takes longer has died, or waits for a name server; then another one is started
 _LONGEST_TRY_TICKS = 5
+
+
+class Receiver(Protocol):
+    """What is needed of the hub."""
+
+    @property
+    def channels(self) -> Sequence[bytes]: ...
+
+    @property
+    def controls(self) -> Collection[bytes]:
+        """The channels whose publications take effect before what follows is addressed."""
+
+    def deliver(self, publications: list[Publication]) -> Iterable[None]:
+        """Each step is a pause in a long fan-out."""
 
 
 class PubSub:
@@ -51,7 +64,7 @@ class PubSub:
         self,
         runtime: Runtime,
         client: Callable[[], Redis],
-        hub: Hub,
+        hub: Receiver,
         restored: Callable[[], None],
         resubscribing: Callable[[], None] = lambda: None,
     ) -> None:
