@@ -52,6 +52,25 @@ def test_all_get_it_each_time(ring: Ring, pairs: list, count: int) -> None:
         assert heard(pairs) == [data] * count + [None] * (SIZE - count)
 
 
+def test_an_older_kernel_does_not_know_all_flags(
+    make_ring: Callable[[int], Ring], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before Linux 6.1, whose answer is EINVAL."""
+    tried: list[int] = []
+
+    def set_up(ring: Ring, flags: int, set_up: Callable[..., object] = Ring._set_up) -> object:
+        tried.append(flags)
+        return set_up(ring, flags if len(tried) > 1 else 1 << 31)
+
+    monkeypatch.setattr(Ring, "_set_up", set_up)
+    ring = make_ring(SIZE)
+    assert len(tried) == 2
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not ring.send_to_all([ours.fileno()], b"hi")
+        assert theirs.recv(10) == b"hi"
+
+
 @pytest.mark.parametrize("turn", range(SIZE))
 def test_it_tells_who_has_not_got_all(ring: Ring, pairs: list, turn: int) -> None:
     """Wherever in the ring they are."""

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 # linux/io_uring.h; the numbers of the calls are the same everywhere but on alpha
 _IO_URING_SETUP, _IO_URING_ENTER = 425, 426
 _SETUP_CQSIZE, _SETUP_SUBMIT_ALL = 1 << 3, 1 << 7
+#: since Linux 6.1: one thread only, and nothing else is done in its name than what it asks for
+_SETUP_SINGLE_ISSUER, _SETUP_DEFER_TASKRUN = 1 << 12, 1 << 13
 _ENTER_GETEVENTS = 1
 _OFFSET_OF_SQES = 0x10000000
 _OP_SEND = 26
@@ -78,16 +80,24 @@ class Ring:
         self._last: bytes | None = None
         self._syscall = ctypes.CDLL(None, use_errno=True).syscall
         self._syscall.argtypes, self._syscall.restype = (ctypes.c_long,) * 7, ctypes.c_long
-        parameters = _Parameters(cq_entries=size, flags=_SETUP_CQSIZE | _SETUP_SUBMIT_ALL)
-        self._descriptor = self._syscall(_IO_URING_SETUP, size, ctypes.addressof(parameters), 0, 0, 0, 0)
-        if self._descriptor < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        flags = _SETUP_CQSIZE | _SETUP_SUBMIT_ALL
+        try:
+            parameters = self._set_up(flags | _SETUP_SINGLE_ISSUER | _SETUP_DEFER_TASKRUN)
+        except OSError:
+            parameters = self._set_up(flags)
         try:
             self._map_queues(parameters.sq, parameters.cq)
             self._map_submissions()
         except OSError:
             self.close()
             raise
+
+    def _set_up(self, flags: int) -> _Parameters:
+        parameters = _Parameters(cq_entries=self.size, flags=flags)
+        self._descriptor = self._syscall(_IO_URING_SETUP, self.size, ctypes.addressof(parameters), 0, 0, 0, 0)
+        if self._descriptor < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return parameters
 
     def close(self) -> None:
         os.close(self._descriptor)
