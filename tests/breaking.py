@@ -34,6 +34,7 @@ BROKEN_MODULES = (
     "ws4redis.broker.probe",
     "ws4redis.runtime.outbox",
     "ws4redis.runtime.io_uring",
+    "ws4redis.runtime.transport",
     "ws4redis.endpoints",
 )
 

@@ -1,12 +1,9 @@
-"""One wire: the protocol on a descriptor, with an outbox for what the kernel does not take."""
+"""One client's websocket: the protocol on a stream socket."""
 
 from __future__ import annotations
 
-import logging
-import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial, wraps
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.core.closes import TOO_SLOW
@@ -16,14 +13,13 @@ from ws4redis.exceptions import WebSocketError
 from ws4redis.protocol.deflate import Agreement, Budget, Deflater, Inflater, Options
 from ws4redis.protocol.frames import CloseCode, Opcode
 from ws4redis.protocol.server import ServerProtocol, State
-from ws4redis.runtime.outbox import Outbox, OutboxFull
+from ws4redis.runtime.transport import SEND_FLAGS, Transport
 
 if TYPE_CHECKING:
     from ws4redis.runtime.io_uring import Ring
-    from ws4redis.runtime.port import Runtime, Watcher
+    from ws4redis.runtime.outbox import Outbox
+    from ws4redis.runtime.port import Runtime
     from ws4redis.runtime.sockets import StreamSocket
-
-logger = logging.getLogger("django.request")
 
 _FRAMES = Historic("ws4redis.protocol.frames")
 __getattr__ = historic_names(
@@ -41,12 +37,6 @@ __getattr__ = historic_names(
         ),
     },
 )
-
-#: bytes taken from the kernel at once
-_READ_SIZE = 1 << 14
-
-#: a peer that has closed its socket is noticed by the reader: no signal, no line in the log of uWSGI
-_SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
 #: bytes that are read of a peer that has left, decompressed
 _MOST_LAST_WORDS = 1 << 20
@@ -75,24 +65,7 @@ class WebSocketListener(Protocol):
         """The descriptor is closed; nothing follows."""
 
 
-def _or_abort(callback: Callable[[WebSocket], None]) -> Callable[[WebSocket], None]:
-    """What escaped to the loop would stop the watcher for good, and nobody would know."""
-
-    @wraps(callback)
-    def guarded(websocket: WebSocket) -> None:
-        try:
-            callback(websocket)
-        except Exception as error:
-            tell = partial(logger.error, "a websocket failed, it is closed", exc_info=error)
-            try:
-                websocket.abort()
-            finally:
-                websocket._runtime.spawn(tell)
-
-    return guarded
-
-
-class WebSocket:
+class WebSocket(Transport):
     """A client's websocket, parked: no greenlet waits for it, the loop calls back.
 
     Args:
@@ -103,45 +76,27 @@ class WebSocket:
     """
 
     __slots__ = (
-        "_outbox_size",
         "_owner",
         "_postponed",
         "_protocol",
-        "_reader",
         "_rest",
-        "_runtime",
-        "_socket",
-        "_writer",
-        "closed",
         "encoding",
         "open",
-        "outbox",
-        "paused",
         "written",
     )
 
     def __init__(
         self, runtime: Runtime, connected: StreamSocket, max_message_size: int = 1 << 20, outbox_size: int = 4 << 20
     ) -> None:
-        self._runtime = runtime
-        self._socket = connected
+        super().__init__(runtime, connected, outbox_size)
         self._protocol = ServerProtocol(max_message_size)
-        #: what the kernel has not taken; None where that is nothing
-        self.outbox: Outbox | None = None
-        self._outbox_size = outbox_size
         self._owner: WebSocketListener | None = None
-        self._reader: Watcher = runtime.watch_readable(connected.fileno())
-        self._writer: Watcher | None = None
-        #: what the client sends waits in the kernel
-        self.paused = True
         #: bytes that are still read of a client that has left, whatever pauses; None while it is there
         self._rest: int | None = None
         #: the answer to the client's end waits until its messages are handled
         self._postponed = False
         #: messages may be sent: no close frame was, in either direction
         self.open = True
-        #: the descriptor is closed
-        self.closed = False
         #: how messages are written
         self.encoding = encoding_of(RAW)
         #: the tick in which something was written last
@@ -172,34 +127,17 @@ class WebSocket:
         """Read what the client sends."""
         if self._postponed:
             self._answer()
-        if self.paused and not self.closed:
-            self.paused = False
-            self._reader.start(self._readable)
+        self._start_reading()
 
     def pause(self) -> None:
         """Let what the client sends wait in the kernel."""
-        if not self.paused and not self.closed and self._rest is None:
-            self.paused = True
-            self._reader.stop()
-
-    @property
-    def peer_has_left(self) -> bool:
-        """The peer has closed its end, or the connection is broken; known without reading."""
-        return self._runtime.has_hung_up(self._socket.fileno())
+        if self._rest is None:
+            self._stop_reading()
 
     def read_to_the_end(self) -> None:
         """Read what the peer has sent before it left, though others are still being handled."""
         self._rest = _MOST_LAST_WORDS
         self.resume()
-
-    def has_room(self, size: int) -> bool:
-        """True where half of the outbox takes ``size`` bytes more; always, where nothing waits."""
-        return self.outbox is None or len(self.outbox) + size <= self._outbox_size // 2
-
-    @property
-    def stalled(self) -> int:
-        """For how many ticks the kernel has taken nothing of what waits; 0 where nothing waits."""
-        return 0 if self.outbox is None else self._runtime.ticks - self.outbox.moved
 
     def close_slow(self) -> None:
         """Close with 1013, and drop what waits; only the piece that is begun still comes before the close frame."""
@@ -213,13 +151,6 @@ class WebSocket:
         self.written = self._runtime.ticks
         self._transmit(data)
 
-    def sent(self, data: bytes, result: int) -> None:
-        """Account for a send made by io_uring: ``result`` is the number of bytes taken, or a negative errno."""
-        if result < 0:
-            self._not_sent(data, OSError(-result, os.strerror(-result)))
-        elif result < len(data):
-            self._keep(data, result)
-
     def send(self, message: str | bytes, binary: bool | None = None) -> None:
         """Send one message: str as text; bytes as binary or, where ``binary`` is unset and they are UTF-8, as text.
 
@@ -232,9 +163,6 @@ class WebSocket:
             if not self.open:
                 raise WebSocketError("the websocket is closed")
             self._transmit(self.encoding.frame(opcode, payload))
-
-    def get_file_descriptor(self) -> int:
-        return self._socket.fileno()
 
     def flush(self) -> None:
         """Nothing is kept back; for code that was written for django-websocket-redis."""
@@ -250,30 +178,18 @@ class WebSocket:
             self._answer()
 
     def abort(self) -> None:
-        """Close the descriptor at once: watchers first, for a watcher on a closed descriptor aborts the process."""
+        """Close the descriptor at once."""
         if self.closed:
             return
-        self._reader.close()
-        if self._writer is not None:
-            self._writer.close()
         self.open = False
-        self.closed = True
-        self.outbox = None
-        self._socket.close()
+        super().abort()
         owner, self._owner = self._owner, None
         if owner is not None:
             owner.lost()
 
-    # called by the loop
+    # by the transport
 
-    @_or_abort
-    def _readable(self) -> None:
-        try:
-            data = self._socket.recv(_READ_SIZE)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
+    def data_received(self, data: bytes) -> None:
         if not data:
             self._protocol.receive_eof()
             self.abort()
@@ -292,24 +208,16 @@ class WebSocket:
         else:
             self._answer()
 
-    @_or_abort
-    def _writable(self) -> None:
-        assert self.outbox is not None and self._writer is not None
-        waiting = len(self.outbox)
-        try:
-            self.outbox.flush(self._send)
-        except OSError:
-            self.abort()
-            return
-        if len(self.outbox) < waiting:
-            self.outbox.moved = self._runtime.ticks
-        if not self.outbox:
-            self.outbox = None
-            self._writer.close()
-            self._writer = None
-            self._finish()
-            if self._owner is not None:
-                self._owner.drained()
+    def resume_writing(self) -> None:
+        self._finish()
+        if self._owner is not None:
+            self._owner.drained()
+
+    def outbox_full(self, outbox: Outbox, data: bytes) -> None:
+        if self.open:
+            self._too_slow(outbox)
+        else:  # it is the close frame itself that found no room
+            outbox.cut(data)
 
     # inside
 
@@ -346,51 +254,6 @@ class WebSocket:
         except OSError:
             self.abort()
 
-    def _transmit(self, data: bytes) -> None:
-        if self.outbox is not None:
-            self._queue(self.outbox, data, 0)
-        elif not self.closed:
-            self._begin(data)
-
-    def _begin(self, data: bytes) -> None:
-        """Nothing waits: the kernel gets it."""
-        try:
-            sent = self._socket.send(data, _SEND_FLAGS)
-        except OSError as error:
-            self._not_sent(data, error)
-        else:
-            if sent < len(data):
-                self._keep(data, sent)
-
-    def _not_sent(self, data: bytes, error: OSError) -> None:
-        if isinstance(error, BlockingIOError):
-            self._keep(data, 0)
-        else:
-            self.abort()
-
-    def _keep(self, data: bytes, sent: int) -> None:
-        """The kernel has no room for the rest."""
-        try:
-            self.outbox = Outbox(self._outbox_size, self._runtime.ticks)
-            self._queue(self.outbox, data, sent)
-            self._writer = self._runtime.watch_writable(self._socket.fileno())
-            self._writer.start(self._writable)
-        except BaseException:  # what was begun cannot be finished
-            self.abort()
-            raise
-
-    def _send(self, data: memoryview) -> int:
-        return self._socket.send(data, _SEND_FLAGS)
-
-    def _queue(self, outbox: Outbox, data: bytes, sent: int) -> None:
-        try:
-            outbox.put(data, sent)
-        except OutboxFull:
-            if self.open:
-                self._too_slow(outbox)
-            else:  # it is the close frame itself that found no room
-                outbox.cut(data)
-
     def _too_slow(self, outbox: Outbox) -> None:
         self._leave_open()
         self._protocol.close(*TOO_SLOW.frame)
@@ -405,7 +268,7 @@ def write_to_all(websockets: Iterable[WebSocket], data: bytes) -> None:
             continue
         websocket.written = websocket._runtime.ticks
         try:
-            sent = websocket._socket.send(data, _SEND_FLAGS)
+            sent = websocket._socket.send(data, SEND_FLAGS)
         except OSError as error:
             websocket._not_sent(data, error)
         else:
