@@ -152,7 +152,7 @@ def story(kind: str, url: str, fault: Fault) -> None:
     from ws4redis.auth.lookups import Lookups
     from ws4redis.broker import client as redis_client
     from ws4redis.endpoints.channels import ChannelEndpoint
-    from ws4redis.loop import process
+    from ws4redis.loop import hub, process
     from ws4redis.loop.connection import Connection
     from ws4redis.protocol.deflate import Agreement, Options
     from ws4redis.subscriber import RedisSubscriber
@@ -161,6 +161,7 @@ def story(kind: str, url: str, fault: Fault) -> None:
     logging.disable(logging.CRITICAL)
     settings.WS4REDIS_CONNECTION, settings.WS4REDIS_TIMEOUT = url, 5
     process._TICK_SECONDS = TICK_SECONDS
+    hub._LARGE = hub._WORTH_A_RING = 2
     if kind == "gevent":
         import gevent
         from gevent import monkey

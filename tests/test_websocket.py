@@ -16,7 +16,7 @@ from tests.wires import Loop, Owner, Wire, parsed
 from ws4redis.exceptions import WebSocketError
 from ws4redis.protocol.frames import Opcode, serialize
 from ws4redis.runtime.sockets import configure_socket
-from ws4redis.websocket import WebSocket, send_to_all, write_to_all
+from ws4redis.websocket import WebSocket, write_to_all
 
 UNMASKED = b"\x81\x01a"
 
@@ -485,22 +485,7 @@ def test_writing_to_a_browser_that_is_gone(wire: Wire, act: str) -> None:
     assert wire.is_over
 
 
-def by_send(request: pytest.FixtureRequest, websockets: list[WebSocket], data: bytes) -> None:
-    write_to_all(websockets, data)
-
-
-def by_ring(request: pytest.FixtureRequest, websockets: list[WebSocket], data: bytes) -> None:
-    for websocket, result in send_to_all(request.getfixturevalue("make_ring")(8), websockets, data):
-        websocket.sent(data, result)
-
-
-@pytest.mark.parametrize("write", [by_send, by_ring])
-def test_all_get_what_is_written_to_all(
-    request: pytest.FixtureRequest,
-    make_wire: Callable[..., Wire],
-    narrow: Callable[..., Wire],
-    write: Callable[..., None],
-) -> None:
+def test_all_get_what_is_written_to_all(make_wire: Callable[..., Wire], narrow: Callable[..., Wire]) -> None:
     text = "x" * 100_000
     fine, gone, closing, slow, last = make_wire(), make_wire(), make_wire(), narrow(outbox_size=1 << 20), make_wire()
     wires = [fine, gone, closing, slow, last]
@@ -508,7 +493,7 @@ def test_all_get_what_is_written_to_all(
     closing.websocket.close()
     for wire in wires:
         wire.loop.ticks = 5
-    write(request, [wire.websocket for wire in wires], serialize(Opcode.TEXT, text.encode()))
+    write_to_all([wire.websocket for wire in wires], serialize(Opcode.TEXT, text.encode()))
     assert gone.is_over
     assert slow.websocket.outbox, "nothing had to wait: the test is none"
     assert [wire.websocket.written for wire in (fine, closing, slow, last)] == [5, 0, 5, 5]

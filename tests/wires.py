@@ -71,6 +71,8 @@ class Owner:
         #: its messages are being handled
         self.busy = False
         self.then: Callable[[], object] = lambda: None
+        self.unlist: Callable[[], object] = lambda: None
+        self.left: Callable[[], object] = lambda: None
 
     def drained(self) -> None:
         pass
@@ -88,6 +90,7 @@ class Owner:
 
     def lost(self) -> None:
         self.losses += 1
+        self.left()
 
 
 class Wire:

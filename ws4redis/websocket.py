@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.core.closes import TOO_SLOW
@@ -16,7 +16,6 @@ from ws4redis.protocol.server import ServerProtocol, State
 from ws4redis.runtime.transport import SEND_FLAGS, Transport
 
 if TYPE_CHECKING:
-    from ws4redis.runtime.io_uring import Ring
     from ws4redis.runtime.outbox import Outbox
     from ws4redis.runtime.port import Runtime
     from ws4redis.runtime.sockets import StreamSocket
@@ -55,6 +54,9 @@ class WebSocketListener(Protocol):
         Returns whether messages are being handled; then ``resume()`` follows.
         """
 
+    def unlist(self) -> None:
+        """Nothing else may use the descriptor from now on; called only where it is ``listed``."""
+
     def drained(self) -> None:
         """All that waited is on its way."""
 
@@ -81,6 +83,7 @@ class WebSocket(Transport):
         "_protocol",
         "_rest",
         "encoding",
+        "listed",
         "open",
         "written",
     )
@@ -101,6 +104,8 @@ class WebSocket(Transport):
         self.encoding = encoding_of(RAW)
         #: the tick in which something was written last
         self.written = runtime.ticks
+        #: the hub writes to the descriptor without looking at this object
+        self.listed = False
 
     @property
     def close_code(self) -> int | None:
@@ -181,6 +186,7 @@ class WebSocket(Transport):
         """Close the descriptor at once."""
         if self.closed:
             return
+        self._unlist()
         self.open = False
         super().abort()
         owner, self._owner = self._owner, None
@@ -207,6 +213,9 @@ class WebSocket(Transport):
             self.pause()
         else:
             self._answer()
+
+    def pause_writing(self) -> None:
+        self._unlist()
 
     def resume_writing(self) -> None:
         self._finish()
@@ -236,7 +245,12 @@ class WebSocket(Transport):
             self._transmit(output)
         self._finish()
 
+    def _unlist(self) -> None:
+        if self.listed and self._owner is not None:
+            self._owner.unlist()
+
     def _leave_open(self) -> None:
+        self._unlist()
         self.open = False
         if self._owner is not None:
             self._owner.closing()
@@ -274,12 +288,3 @@ def write_to_all(websockets: Iterable[WebSocket], data: bytes) -> None:
         else:
             if sent < size:
                 websocket._keep(data, sent)
-
-
-def send_to_all(ring: Ring, websockets: Sequence[WebSocket], data: bytes) -> Sequence[tuple[WebSocket, int]]:
-    """What ``write_to_all()`` does, in one call to the kernel; of those that have not got all, ``sent()`` must know."""
-    ready = [each for each in websockets if each.open]
-    for websocket in ready:
-        websocket.written = websocket._runtime.ticks
-    rest = ring.send_to_all([each._socket.fileno() for each in ready], data)
-    return [(ready[place], result) for place, result in rest]

@@ -32,7 +32,7 @@ class Wire:
         self.open, self.closed, self.told, self.written = True, False, [], 0
 
     close_code, close_reason, encoding = 1000, "", encoding_of(RAW)
-    paused = peer_has_left = False
+    paused = peer_has_left = listed = False
     #: something waits there, and it takes so many bytes
     outbox, room, stalled = "not empty", 1 << 20, 0
 

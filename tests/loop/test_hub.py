@@ -49,9 +49,11 @@ def runtime() -> Runtime:
     return Runtime()
 
 
-@pytest.fixture(params=["send", "io_uring"])
+@pytest.fixture(params=["one by one", "in tables", "io_uring"])
 def hub(runtime: Runtime, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    """With a ring, and then for as few as one, or without."""
+    """With tables and a ring, and then for as few as can be, or without."""
+    if request.param != "one by one":
+        monkeypatch.setattr(hub_module, "_LARGE", 2)
     monkeypatch.setattr(hub_module, "_WORTH_A_RING", 1)
     make_ring = request.getfixturevalue("make_ring") if request.param == "io_uring" else lambda size: None
     return Hub(runtime, make_ring(PAUSE_EVERY))  # type: ignore[arg-type]
@@ -108,6 +110,20 @@ def test_the_order_within_a_channel_is_kept(hub: Hub) -> None:
     for channel in (b"a", b"b"):
         got = [int(payload) for batch in member.deliveries for name, payload in batch if name == channel]
         assert got == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("published", "heard"), [("a1 u2", "12"), ("u1 a2", "12"), ("u1 a2 u3", "132"), ("a1 u2 a3", "132")]
+)
+def test_the_order_of_channels_is_that_of_their_first_messages(
+    hub: Hub, make_wire: Callable[..., Wire], published: str, heard: str
+) -> None:
+    both = Direct(hub, make_wire(), [b"a", b"u"])
+    for _ in range(10):
+        Direct(hub, make_wire())
+    for _ in range(3):
+        list(hub.deliver(publications(*[(each[:1].encode(), each[1:].encode()) for each in published.split()])))
+        assert "".join(payload.decode() for _, payload in both.wire.frames()) == heard
 
 
 @pytest.mark.parametrize("channels", [[b"a"], [b"a", b"b"]])
@@ -220,18 +236,33 @@ class Failing:
         self.gone += 1
 
 
-class Direct:
-    echo_filter = None
-    control = False
+class Direct(Listener):
+    """Writes to a websocket; may be bypassed."""
 
-    def __init__(self, websocket: Any) -> None:
-        self.direct = websocket
+    def __init__(self, hub: Hub, wire: Wire, channels: Sequence[bytes] = (b"a",)) -> None:
+        super().__init__()
+        self.hub, self.wire, self.channels = hub, wire, channels
+        self.direct = wire.websocket
+        self.echo_filter = EchoFilter()
+        self.echo_filter.stream = self
+        wire.owner.unlist = self.expecting = lambda: hub.unlist(self, channels)
+        wire.owner.left = lambda: hub.leave(self, channels)
+        hub.join(self, channels)
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+    def deliver(self, batches: Sequence[Batch]) -> None:
+        super().deliver(batches)
+        for batch in batches:
+            for each in self.echo_filter.without_own(batch.publications):
+                self.direct.write(each.frame(self.direct.encoding))
 
     def failed(self) -> None:
         self.direct.abort()
 
 
-def lose(wire: Wire) -> Direct:
+def lose(wire: Wire) -> Wire:
     """Its browser is gone, of which its owner makes a fault."""
 
     def lost() -> None:
@@ -240,17 +271,19 @@ def lose(wire: Wire) -> Direct:
 
     wire.owner.lost = lost  # type: ignore[method-assign]
     wire.browser.close()
-    return Direct(wire.websocket)
+    return wire
 
 
 @pytest.mark.parametrize("directly", [False, True])
 def test_a_member_that_fails_is_no_harm_to_others(
     hub: Hub, caplog: pytest.LogCaptureFixture, make_wire: Callable[..., Wire], directly: bool
 ) -> None:
-    failing = lose(make_wire()) if directly else Failing()
+    failing = Direct(hub, lose(make_wire())) if directly else Failing()
     listeners, wires = [Listener() for _ in range(10)], [make_wire() for _ in range(10)]
-    for member in [*listeners, failing, *[Direct(each.websocket) for each in wires]]:
+    for member in [*listeners, failing]:
         hub.join(member, [b"a"])
+    for wire in wires:
+        Direct(hub, wire)
     list(hub.deliver(publications((b"a", b"hi"))))
     assert [each.deliveries for each in listeners] == [[[(b"a", b"hi")]]] * 10
     assert [each.frames() for each in wires] == [[(1, b"hi")]] * 10
@@ -261,17 +294,15 @@ def test_a_member_that_fails_is_no_harm_to_others(
 
 @pytest.mark.parametrize("others", [0, 1])
 def test_own_messages_are_left_to_the_member(hub: Hub, make_wire: Callable[..., Wire], others: int) -> None:
-    wire, member = make_wire(), Listener()
-    member.direct, member.echo_filter = wire.websocket, EchoFilter()
-    for each in [member, *[Listener() for _ in range(others)]]:
-        hub.join(each, [b"a"])
-    list(hub.deliver(publications((b"a", b"1"))))
-    member.echo_filter.expect(b"a", b"2")
-    list(hub.deliver(publications((b"a", b"2"))))
-    member.echo_filter.clear()
-    list(hub.deliver(publications((b"a", b"3"))))
-    assert member.deliveries == [[(b"a", b"2")]]
-    assert wire.frames() == [(1, b"1"), (1, b"3")]
+    member = Direct(hub, make_wire())
+    for _ in range(others):
+        hub.join(Listener(), [b"a"])
+    for payload in (b"1", b"2", b"3", b"4"):
+        if payload in (b"2", b"3"):
+            member.echo_filter.expect(b"a", payload)
+        list(hub.deliver(publications((b"a", payload))))
+    assert member.deliveries == [[(b"a", b"2")], [(b"a", b"3")]]
+    assert member.wire.frames() == [(1, b"1"), (1, b"4")]
 
 
 def test_browsers_with_the_same_compression_share_the_bytes(hub: Hub, make_wire: Callable[..., Wire]) -> None:
@@ -280,23 +311,25 @@ def test_browsers_with_the_same_compression_share_the_bytes(hub: Hub, make_wire:
     wires = [make_wire() for _ in range(9)]
     for number, each in enumerate(wires):
         each.websocket.encoding = encoding_of(RAW, agreements[number % 3])
-        hub.join(Direct(each.websocket), [b"a"])
+        Direct(hub, each)
     list(hub.deliver(publications((b"a", text))))
     expected = [serialize(Opcode.TEXT, text), *[each.frame(Opcode.TEXT, text) for each in agreements if each]]
     assert [each.hear() for each in wires] == 3 * expected
 
 
-def test_what_waits_for_a_browser_is_not_overtaken(hub: Hub, narrow: Callable[..., Wire]) -> None:
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_waits_for_a_browser_is_not_overtaken(hub: Hub, narrow: Callable[..., Wire], others: int) -> None:
     """Where the kernel has not taken everything, the member decides what becomes of the next messages."""
-    wire, member = narrow(outbox_size=1 << 20), Listener()
-    member.direct = wire.websocket
-    hub.join(member, [b"a"])
+    member = Direct(hub, narrow(outbox_size=1 << 20))
+    for _ in range(others):
+        hub.join(Listener(), [b"a"])
     for payload in (b"x" * 100_000, b"next"):
         list(hub.deliver(publications((b"a", payload))))
     assert member.deliveries == [[(b"a", b"next")]]
-    assert wire.frames() == [(1, b"x" * 100_000)]
+    assert member.wire.frames() == [(1, b"x" * 100_000), (1, b"next")]
     list(hub.deliver(publications((b"a", b"later"))))
-    assert wire.frames() == [(1, b"later")]
+    assert member.deliveries == [[(b"a", b"next")]]
+    assert member.wire.frames() == [(1, b"later")]
 
 
 def test_a_ring_that_does_not_keep_its_word_is_used_no_more(
@@ -308,6 +341,7 @@ def test_a_ring_that_does_not_keep_its_word_is_used_no_more(
 ) -> None:
     """Who got the message has it once, who may still get it is closed; all that follows is sent in the plain way."""
     monkeypatch.setattr(hub_module, "_WORTH_A_RING", 1)
+    monkeypatch.setattr(hub_module, "_LARGE", 2)
     ring = make_ring(PAUSE_EVERY)
     call = ring._syscall
 
@@ -318,7 +352,7 @@ def test_a_ring_that_does_not_keep_its_word_is_used_no_more(
     monkeypatch.setattr(ring, "_syscall", two_less)
     hub, wires = Hub(runtime, ring), [make_wire() for _ in range(10)]  # type: ignore[arg-type]
     for wire in wires:
-        hub.join(Direct(wire.websocket), [b"a"])
+        Direct(hub, wire)
     for message in (b"1", b"2", b"3"):
         list(hub.deliver(publications((b"a", message))))
     heard = sorted(wire.hear() for wire in wires)

@@ -413,7 +413,9 @@ def test_nothing_goes_past_it_that_it_must_see(deflater: Deflater | None, expect
     browser.restore()
     browser.answer(None, None)
     assert (subscriptions.direct is browser.wire) == expected
+    browser.wire.listed = expected
     browser.change(b"a b c")
     assert subscriptions.direct is None
+    assert not browser.wire.listed
     browser.answer(None)
     assert (subscriptions.direct is browser.wire) == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from typing import Protocol
 
 from ws4redis.core.publication import Publication
 
@@ -24,6 +25,16 @@ class Sent:
         self.doubtful = False
 
 
+class Stream(Protocol):
+    """Where the client's own messages come back."""
+
+    def expecting(self) -> None:
+        """The filter is not empty any more; nothing that it expects has come back before this returns."""
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        """Call back at a point behind which nothing comes that was published before."""
+
+
 class EchoFilter:
     """Messages that this client has published and that Redis will send back; each is dropped once.
 
@@ -34,15 +45,15 @@ class EchoFilter:
     dropped for it. So what is doubtful is expected up to a mark in the stream, behind which it cannot come any more.
     """
 
-    __slots__ = ("_doubtful", "_expected", "_lock", "_marking", "mark")
+    __slots__ = ("_doubtful", "_expected", "_lock", "_marking", "stream")
 
     def __init__(self) -> None:
         #: channel and message -> those that will come back, in order
         self._expected: dict[tuple[bytes, bytes], list[Sent]] = {}
         # publishing and delivering may be done by two threads
         self._lock = threading.Lock()
-        #: calls back when everything that was published until now has been delivered; set by the loop
-        self.mark: Callable[[Callable[[], None]], object] | None = None
+        #: set by the loop
+        self.stream: Stream | None = None
         #: what is forgotten at the next mark but one, or at the next where none was asked for
         self._doubtful: set[Sent] = set()
         self._marking = False
@@ -63,6 +74,9 @@ class EchoFilter:
                 del waiting[0]
             if len(self._expected) > _MAX_EXPECTED:
                 del self._expected[next(iter(self._expected))]
+        stream = self.stream
+        if stream is not None:
+            stream.expecting()
 
     def published(self, sent: Sent, sure: bool = True) -> None:
         """Redis has replied; where ``sure`` is False, it is not known whether it did."""
@@ -107,7 +121,7 @@ class EchoFilter:
         self._expected.clear()
 
     def _forget_later(self, sent: set[Sent]) -> None:
-        if self.mark is None:
+        if self.stream is None:
             self._forget(sent)
             return
         with self._lock:
@@ -117,9 +131,9 @@ class EchoFilter:
             self._ask_for_mark()
 
     def _ask_for_mark(self) -> None:
-        assert self.mark is not None
+        assert self.stream is not None
         sent, self._doubtful = self._doubtful, set()
-        self.mark(partial(self._reached, sent))
+        self.stream.mark(partial(self._reached, sent))
 
     def _reached(self, sent: set[Sent]) -> None:
         self._forget(sent)

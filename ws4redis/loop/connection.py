@@ -201,6 +201,9 @@ class Connection:
             self._inbox.put(self, messages if decode is None else [decode(each) for each in messages])
         return self._inbox.busy
 
+    def unlist(self) -> None:
+        self.subscriptions.unlist()
+
     def drained(self) -> None:
         self.subscriptions.drained()
         if self._room is not None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from operator import length_hint
 from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.core.publication import Batch, Publication, frames_of
-from ws4redis.websocket import send_to_all, write_to_all
+from ws4redis.loop.large_channel import DescriptorTable, LargeChannel, overlap
+from ws4redis.websocket import write_to_all
 
 if TYPE_CHECKING:
     from ws4redis.core.echo import EchoFilter
-    from ws4redis.core.encoding import Encoding
     from ws4redis.runtime.io_uring import Ring
     from ws4redis.runtime.port import Runtime
     from ws4redis.websocket import WebSocket
@@ -28,6 +28,9 @@ PAUSE_EVERY = 256
 #: for fewer the call to the ring costs more than it saves
 _WORTH_A_RING = 32
 
+#: fewer members of a channel are asked one by one, because tables cost memory
+_LARGE = 32
+
 
 class Member(Protocol):
     @property
@@ -36,7 +39,10 @@ class Member(Protocol):
 
     @property
     def direct(self) -> WebSocket | None:
-        """Gets the frames as they are, if nothing waits for it; None where ``deliver()`` must see them."""
+        """Gets the frames as they are, if nothing waits for it; None where ``deliver()`` must see them.
+
+        ``Hub.unlist()`` must be called before that changes, or the filter expects, or the websocket stops or waits.
+        """
 
     @property
     def echo_filter(self) -> EchoFilter | None:
@@ -62,6 +68,8 @@ class Hub:
         self._ring = ring
         #: without a set around a member that is alone: most users have one window
         self._members: dict[bytes, Member | set[Member]] = {}
+        #: the channels that had many members at a publication
+        self._large: dict[bytes, LargeChannel] = {}
         #: the channels with a member that is ``control``
         self.controls: set[bytes] = set()
         #: who has left which channel since the fan-out began that pauses now; None while none does
@@ -86,6 +94,8 @@ class Hub:
                 self._members[channel] = member
                 new.append(channel)
             elif isinstance(members, set):
+                if member not in members and channel in self._large:
+                    self._large[channel].unlisted[member] = None
                 members.add(member)
             elif members is not member:
                 self._members[channel] = {members, member}
@@ -99,9 +109,7 @@ class Hub:
                 self._left.add((member, channel))
             members = self._members.get(channel)
             if isinstance(members, set):
-                members.discard(member)
-                if len(members) == 1:
-                    (self._members[channel],) = members
+                self._leave(member, channel, members)
             elif members is member:
                 del self._members[channel]
                 empty.append(channel)
@@ -109,27 +117,49 @@ class Hub:
                 self.controls.discard(channel)
         return empty
 
+    def unlist(self, member: Member, channels: Iterable[bytes]) -> None:
+        """Ask the member from now on, until a fan-out finds that it need not be asked."""
+        websocket = member.direct
+        if websocket is None or not websocket.listed:
+            return
+        for channel in channels:
+            if channel in self._large:
+                self._large[channel].unlist(member, websocket)
+        websocket.listed = False
+
+    def reset(self) -> None:
+        """Must be called after a fan-out that may have failed; none is under way."""
+        self._large.clear()
+
     def deliver(self, publications: list[Publication]) -> Iterable[None]:
-        """Give each member one buffer with all that the batch has for it; the order within a channel is kept.
+        """Give each member all that the batch has for it; the order within a channel is kept.
+
+        That is one buffer, but for what comes by a channel with many members.
 
         Done when what is returned is at its end. Each step is a pause in a long fan-out, in which others may run; who
         leaves a channel then gets nothing more of it from this one, not even after coming back.
         """
-        if len(publications) == 1 or len({each.channel for each in publications}) == 1:
-            members, batches = self._listeners(publications), (Batch(publications),)
-            if len(members) == 1:
-                self._give_one(batches, members[0])
-                return ()
-            return self._in_slices(members, partial(self._give, batches))
+        if len(publications) == 1 and not isinstance(self._members.get(publications[0].channel), set):
+            self._give_alone(publications[0])
+            return ()
         by_channel: dict[bytes, list[Publication]] = {}
         for each in publications:
             by_channel.setdefault(each.channel, []).append(each)
+        large = self._large_ones(by_channel)
+        steps: list[Iterator[int]] = []
         mine: dict[Member, list[Batch]] = {}
-        for some in by_channel.values():
-            batch = Batch(some)
-            for member in self._listeners(some):
+        for channel, some in by_channel.items():
+            batch, listeners = Batch(some), self._listeners(channel)
+            self.deliveries += len(listeners) * len(some)
+            if channel in large:
+                steps.append(self._ask(mine))
+                mine = {}
+                steps.append(self._serve(large[channel], batch, mine))
+                listeners = large[channel].unlisted
+            for member in listeners:
                 mine.setdefault(member, []).append(batch)
-        return self._in_slices([*mine], partial(self._give_each, mine))
+        steps.append(self._ask(mine))
+        return self._paused(large.values(), chain.from_iterable(steps))
 
     def failed(self, error: Exception, let_go: Callable[[], None]) -> None:
         """Drop a member that may have got a part of a message, or none of it.
@@ -143,65 +173,85 @@ class Hub:
             self._told = self._runtime.ticks
             self._runtime.spawn(partial(logger.error, "a delivery failed; the others go on", exc_info=error))
 
-    def _listeners(self, publications: Sequence[Publication]) -> Sequence[Member]:
-        """Of one channel."""
-        members = self._members.get(publications[0].channel)
+    def _leave(self, member: Member, channel: bytes, members: set[Member]) -> None:
+        if channel in self._large:
+            self._large[channel].remove(member)
+        members.discard(member)
+        if len(members) == 1:
+            (last,) = members
+            self._members[channel] = last
+            large = self._large.pop(channel, None)
+            if large is not None and last.direct is not None:
+                large.unlist(last, last.direct)
+
+    def _listeners(self, channel: bytes) -> Collection[Member]:
+        members = self._members.get(channel)
         if members is None:
             return ()
-        if isinstance(members, set):
-            self.deliveries += len(members) * len(publications)
-            return [*members]
-        self.deliveries += len(publications)
-        return (members,)
+        return members if isinstance(members, set) else (members,)
+
+    def _large_ones(self, channels: Iterable[bytes]) -> dict[bytes, LargeChannel]:
+        """The channels that are to be served by their tables; their fan-out begins."""
+        found = {}
+        for channel in channels:
+            members = self._members.get(channel)
+            if isinstance(members, set) and len(members) >= _LARGE:
+                large = self._large.get(channel)
+                if large is None:
+                    large = self._large[channel] = LargeChannel(members)
+                if large.list_members():
+                    found[channel] = large
+        if len(found) > 1 and overlap(found.values()):
+            return {}
+        for large in found.values():
+            large.start_fan_out()
+            large.note_time(self._runtime.ticks)
+        return found
 
     def _is_control(self, channel: bytes) -> bool:
-        members = self._members.get(channel, ())
-        return any(each.control for each in (members if isinstance(members, set | tuple) else (members,)))
+        return any(each.control for each in self._listeners(channel))
 
-    def _in_slices(self, members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterable[None]:
-        """The first at once."""
-        if len(members) <= PAUSE_EVERY:
-            give(members)
-            return ()
-        return self._paused(members, give)
-
-    def _paused(self, members: Sequence[Member], give: Callable[[Sequence[Member]], None]) -> Iterator[None]:
+    def _paused(self, large: Iterable[LargeChannel], steps: Iterable[int]) -> Iterator[None]:
+        """Each step first tells to how many, at most, it will send."""
         self._left = set()
+        given = 0
         try:
-            for start in range(0, len(members), PAUSE_EVERY):
-                if start:
+            for count in steps:
+                if given + count > PAUSE_EVERY:
+                    given = 0
                     yield
-                give(members[start : start + PAUSE_EVERY])
+                given += count
         finally:
             self._left = None
+            for each in large:
+                each.end_fan_out()
 
-    def _give(self, batches: Sequence[Batch], members: Sequence[Member]) -> None:
-        """The same for all."""
-        if self._left:
-            members = [each for each in members if (each, batches[0].channel) not in self._left]
-        direct: defaultdict[Encoding, list[WebSocket]] = defaultdict(list)
-        others = []
-        for member in members:
-            websocket = member.direct
-            if websocket is None or websocket.outbox is not None or member.echo_filter:
-                others.append(member)
-            else:
-                direct[websocket.encoding].append(websocket)
-        for encoding, websockets in direct.items():
-            self._write(websockets, frames_of(batches, encoding))
-        for member in others:
-            self._give_one(batches, member)
+    def _serve(self, large: LargeChannel, batch: Batch, others: dict[Member, list[Batch]]) -> Iterator[int]:
+        """A member that is unlisted before it is served is added to the others, who are asked next."""
+        for encoding, table in large.tables.items():
+            while table.waiting:
+                yield min(table.waiting, PAUSE_EVERY)
+                self._send(table, batch.frames(encoding))
+        for member in large.missed:
+            others.setdefault(member, []).insert(0, batch)
 
-    def _give_each(self, batches: Mapping[Member, Sequence[Batch]], members: Sequence[Member]) -> None:
-        for member in members:
-            mine = batches[member]
+    def _ask(self, mine: dict[Member, list[Batch]]) -> Iterator[int]:
+        members = [*mine]
+        for start in range(0, len(members), PAUSE_EVERY):
+            some = members[start : start + PAUSE_EVERY]
+            yield len(some)
             if self._left:
-                mine = [each for each in mine if (member, each.channel) not in self._left]
-            if mine:
-                self._give_one(mine, member)
+                some = [each for each in some if self._still_listens(each, mine)]
+            for member in some:
+                self._give(mine[member], member)
 
-    def _give_one(self, batches: Sequence[Batch], member: Member) -> None:
-        """What ``_give()`` does, without its groups: most messages to a user have one receiver."""
+    def _still_listens(self, member: Member, mine: dict[Member, list[Batch]]) -> bool:
+        """To a channel of those of which it was to get something."""
+        assert self._left is not None
+        mine[member] = [each for each in mine[member] if (member, each.channel) not in self._left]
+        return bool(mine[member])
+
+    def _give(self, batches: Sequence[Batch], member: Member) -> None:
         websocket = member.direct
         try:
             if websocket is None or websocket.outbox is not None or member.echo_filter:
@@ -211,10 +261,18 @@ class Hub:
         except Exception as error:
             self.failed(error, member.failed)
 
-    def _write(self, websockets: Sequence[WebSocket], frames: bytes) -> None:
-        if self._ring is not None and len(websockets) >= _WORTH_A_RING:
-            self._write_at_once(self._ring, websockets, frames)
+    def _give_alone(self, publication: Publication) -> None:
+        """To one member or none: most users have one window."""
+        for member in self._listeners(publication.channel):
+            self.deliveries += 1
+            self._give((Batch((publication,)),), member)
+
+    def _send(self, table: DescriptorTable, frames: bytes) -> None:
+        places = table.take(PAUSE_EVERY)
+        if self._ring is not None and places.stop - places.start >= _WORTH_A_RING:
+            self._send_at_once(self._ring, table, places, frames)
             return
+        websockets = table.websockets[places]
         rest = iter(websockets)
         while True:
             try:
@@ -223,12 +281,12 @@ class Hub:
                 # goes on with the next one
                 self.failed(error, websockets[-1 - length_hint(rest)].abort)
 
-    def _write_at_once(self, ring: Ring, websockets: Sequence[WebSocket], frames: bytes) -> None:
-        results = send_to_all(ring, websockets, frames)
+    def _send_at_once(self, ring: Ring, table: DescriptorTable, places: slice, frames: bytes) -> None:
+        results = ring.send_to_all(table.descriptors[places], frames)
         if not ring.usable:
             self._ring = None  # it is kept elsewhere: what it has begun may still read its memory
             self._runtime.spawn(logger.error, "io_uring does not do what it is known for; it is used no more")
-        for websocket, result in results:
+        for websocket, result in [(table.websockets[places.start + place], result) for place, result in results]:
             try:
                 websocket.sent(frames, result)
             except Exception as error:

@@ -137,6 +137,7 @@ class LoopProcess:
         self.probe.release(self.pubsub)
 
     def _resubscribed(self) -> None:
+        self.hub.reset()
         self.absences.clear()
         for connection in [*self.connections]:  # one that fails is removed
             connection.subscriptions.resubscribed()

@@ -133,7 +133,7 @@ class Subscriptions:
 
     def filter_echo(self, echo_filter: EchoFilter) -> None:
         self.echo_filter = echo_filter
-        echo_filter.mark = self._mark
+        echo_filter.stream = self
 
     def close(self) -> None:
         """Once more where it has failed."""
@@ -144,7 +144,7 @@ class Subscriptions:
         for control in self._controls:
             control.cancel()
         if self.echo_filter is not None:
-            self.echo_filter.mark = None
+            self.echo_filter.stream = None
         empty = self._loop.hub.leave(self, self.channels)
         for control in self._controls:
             empty += self._loop.hub.leave(control, [control.channel])
@@ -171,7 +171,10 @@ class Subscriptions:
         if self._gap is not None or self._controls:
             self._call(self._ask_again)
 
-    # by the hub
+    # by the hub, and by the connection
+
+    def unlist(self) -> None:
+        self._loop.hub.unlist(self, self.channels)
 
     def deliver(self, batches: Sequence[Batch]) -> None:
         if self._gap is not None:
@@ -186,6 +189,17 @@ class Subscriptions:
     def failed(self) -> None:
         """What the client has got, or what it is subscribed to, is not known: it begins anew by coming back."""
         self._websocket.abort()
+
+    # by the echo filter, in any thread
+
+    def expecting(self) -> None:
+        if self._websocket.listed:
+            self._loop.runtime.run_in_loop(self.unlist)
+
+    def mark(self, reached: Callable[[], None]) -> None:
+        with self._loop.runtime.lock:
+            if not self._closed:
+                self._loop.pubsub.mark(reached)
 
     # by the control subscriptions
 
@@ -227,6 +241,7 @@ class Subscriptions:
 
     def _hold(self) -> Gap:
         if self._gap is None:
+            self.unlist()
             self._gap, self.direct = Gap([]), None
         return self._gap
 
@@ -311,11 +326,6 @@ class Subscriptions:
             self._backlog = self._loop.new_backlog()
             logger.warning("websocket %x reads too slowly, it will miss messages", id(self._websocket))
         self._backlog.add(publications)
-
-    def _mark(self, reached: Callable[[], None]) -> None:
-        with self._loop.runtime.lock:
-            if not self._closed:
-                self._loop.pubsub.mark(reached)
 
     def _forget(self, left: Collection[bytes]) -> None:
         """A client that comes back to a channel begins anew there."""
