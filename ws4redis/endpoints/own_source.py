@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class OwnSourceEndpoint(ChannelEndpoint):
     """``ChannelEndpoint`` without the hub: reads whenever the subscriber's descriptor is ready."""
 
-    __slots__ = ("_closed", "_reading", "_runtime", "_watcher")
+    __slots__ = ("_closed", "_reading", "_runtime", "_send_first", "_watcher")
 
     def __init__(self, subscriber: RedisSubscriber, echo: bool, lookups: Lookups, runtime: Runtime) -> None:
         super().__init__(subscriber, echo, lookups)

@@ -121,6 +121,8 @@ class Endpoint:
     Override what you need; each hook does nothing by default.
     """
 
+    __slots__ = ()
+
     taking: ClassVar[Taking] = Taking.DISPATCHED
     #: accepted as soon as Redis has confirmed what ``on_open`` subscribes to; else when the endpoint says so
     accepts_at_once: ClassVar[bool] = True
