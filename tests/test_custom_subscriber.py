@@ -747,6 +747,13 @@ def test_redis_is_killed(site: Site, valkey: Valkey, client: redis.Redis, facili
     assert browser.recv() == "hi"
 
 
+def test_a_subscriber_is_released_when_it_has_stopped_reading(site: Site, client: redis.Redis, facility: str) -> None:
+    """Else redis-py connects and subscribes again, on a connection that nobody closes."""
+    browser = site.connect(f"/ws/copied-busy/{facility}?subscribe-broadcast")
+    publish(client, f"broadcast:copied-busy/{facility}", "hi")
+    assert browser.recv() == "hi"
+
+
 # -- own messages --
 
 # flags, does it get its own

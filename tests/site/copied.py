@@ -1,5 +1,7 @@
 """Subscribers with bodies of django-websocket-redis 0.6, as projects have copied them: its calls, no ``super()``."""
 
+import time
+
 from django.conf import settings
 
 from ws4redis.redis_store import SELF, RedisStore
@@ -92,6 +94,25 @@ class KeepingSubscriber(CopiedSubscriber):
             self.pubsub.subscribe(b"broadcast:" + message[6:])
         else:
             super().publish_message(message, expire)
+
+
+class BusySubscriber(KeepingSubscriber):
+    """Looks for more for a while, and takes its time to release: redis-py connects again where both meet."""
+
+    def has_more(self):
+        return any(super(BusySubscriber, self).has_more() for _ in _for_half_a_second())
+
+    def release(self):
+        connection = self._subscription.connection
+        deregister = connection.deregister_connect_callback
+        connection.deregister_connect_callback = lambda callback: (time.sleep(0.2), deregister(callback))
+        super().release()
+
+
+def _for_half_a_second():
+    for _ in range(50):
+        yield
+        time.sleep(0.01)
 
 
 class PatternSubscriber(CopiedSubscriber):
