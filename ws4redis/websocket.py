@@ -29,6 +29,8 @@ __getattr__ = historic_names(
         "Utf8Validator": Historic("codecs.getincrementaldecoder('utf-8')"),
         **imported(
             FrameTooLargeException="ws4redis.exceptions.FrameTooLargeException",
+            logger="ws4redis.runtime.transport.logger",
+            logging="logging",
             six="six",
             socket_error="builtins.OSError",
             struct="struct",
