@@ -754,6 +754,13 @@ def test_a_subscriber_is_released_when_it_has_stopped_reading(site: Site, client
     assert browser.recv() == "hi"
 
 
+def test_a_connection_that_breaks_in_a_release_is_closed(site: Site, client: redis.Redis, facility: str) -> None:
+    """redis-py connects and subscribes again, and then reports the failure."""
+    before = len(site.log())
+    site.connect(f"/ws/copied-cut/{facility}?subscribe-broadcast").close()
+    wait_for(lambda: "release() of a subscriber could not reach Redis" in site.log()[before:], "the release has failed")
+
+
 # -- own messages --
 
 # flags, does it get its own

@@ -185,8 +185,12 @@ def test_newcomers_who_give_up_leave_nothing(door: type[Site], valkey: Valkey, d
             for number in range(count):
                 give_up(site, f"/ws/{number}{facility}?subscribe-broadcast")
             wait_for(lambda: "Redis connection lost" in site.log(), "the warning")
-        wait_for(lambda: counts(site)["connections"] == 1, "all have left")
-        assert (counts(site)["questions"], counts(site)["channels"]) == (0, 1)
+
+        def left() -> bool:
+            found = counts(site)
+            return (found["connections"], found["questions"], found["channels"]) == (1, 0, 1)
+
+        wait_for(left, "all have left, and nothing is asked for them")
         end(valkey)
         publish_until_heard(valkey, "broadcast:stays", 1)
         assert stays.recv() == "again"

@@ -1,5 +1,6 @@
 """Subscribers with bodies of django-websocket-redis 0.6, as projects have copied them: its calls, no ``super()``."""
 
+import socket
 import time
 
 from django.conf import settings
@@ -106,6 +107,17 @@ class BusySubscriber(KeepingSubscriber):
         connection = self._subscription.connection
         deregister = connection.deregister_connect_callback
         connection.deregister_connect_callback = lambda callback: (time.sleep(0.2), deregister(callback))
+        super().release()
+
+
+class CutSubscriber(KeepingSubscriber):
+    """Its connection breaks as it is released, and it stays in memory, as what has failed may."""
+
+    failed = []  # noqa: RUF012
+
+    def release(self):
+        self.failed.append(self)
+        self._subscription.connection._sock.shutdown(socket.SHUT_RDWR)
         super().release()
 
 

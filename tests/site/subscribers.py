@@ -158,6 +158,7 @@ _websocket_apps = {
     "copied-given": server(copied.CopiedSubscriber, WebsocketServer, _persistent),
     "copied-rooms": server(copied.RoomsSubscriber),
     "copied-keeping": server(copied.KeepingSubscriber),
+    "copied-cut": server(copied.CutSubscriber),
     "copied-busy": server(copied.BusySubscriber),
     "copied-patterns": server(copied.PatternSubscriber, WebsocketServer, _persistent),
     "store": server(copied.Store),

@@ -74,7 +74,8 @@ class ChannelEndpoint(Endpoint):
         try:
             self._subscriber.release()
         except REDIS_AWAY as error:
-            # the loss of Redis has released everything already
+            # redis-py may have connected and subscribed again before it failed, if Redis is back
+            RedisSubscriber.release(self._subscriber)
             logger.info("release() of a subscriber could not reach Redis: %s", error)
 
     def _restore_groups(self, stamp: bytes | None, update: bytes | None) -> bool:
