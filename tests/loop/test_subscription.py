@@ -49,6 +49,16 @@ def test_what_redis_does_not_take_waits(heard: Heard, valkey: Valkey) -> None:
     assert heard.ends == []
 
 
+def test_a_flush_that_could_not_be_called_is_made_up_for(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the next command, such as the probe of each second."""
+    with monkeypatch.context() as patched:
+        patched.setattr(heard.runtime, "call_soon", lambda function: None)
+        heard.send("ECHO", "first")
+    heard.send("ECHO", "second")
+    wait_for(lambda: len(heard.replies) == 2, "both are answered")
+    assert heard.replies == [b"first", b"second"]
+
+
 ENDS: dict[str, Callable[[Heard, Valkey], Any]] = {
     "given up": lambda heard, valkey: heard.subscription.shutdown(),
     "given up, with something to be sent": lambda heard, valkey: (

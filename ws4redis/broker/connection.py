@@ -89,8 +89,8 @@ class SubscriberConnection:
 
     def send(self, command: Sequence[str | bytes]) -> None:
         """Sent in one piece with all other commands of this callback."""
-        if not self._commands:
-            self._runtime.call_soon(self._flush)
+        # for each, though the first sends all: a flush that could not be called is made up for by the next
+        self._runtime.call_soon(self._flush)
         self._commands.append(hiredis.pack_command(tuple(command)))
 
     @property
@@ -150,7 +150,7 @@ class SubscriberConnection:
         return replies
 
     def _flush(self) -> None:
-        if self._reader is None:
+        if self._reader is None or not self._commands:
             return
         try:
             data, self._commands = b"".join(self._commands), []
