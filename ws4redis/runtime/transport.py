@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ws4redis.runtime.outbox import Outbox, OutboxFull
 
@@ -24,11 +24,11 @@ _READ_SIZE = 1 << 14
 SEND_FLAGS = getattr(socket, "MSG_NOSIGNAL", 0)
 
 
-def _or_abort(callback: Callable[[AnyTransport], None]) -> Callable[[AnyTransport], None]:
+def _or_abort(callback: Callable[[Transport], None]) -> Callable[[Transport], None]:
     """What escaped to the loop would stop the watcher for good, and nobody would know."""
 
     @wraps(callback)
-    def guarded(transport: AnyTransport) -> None:
+    def guarded(transport: Transport) -> None:
         try:
             callback(transport)
         except Exception as error:
@@ -201,6 +201,3 @@ class Transport:
             outbox.put(data, sent)
         except OutboxFull:
             self.outbox_full(outbox, data)
-
-
-AnyTransport = TypeVar("AnyTransport", bound=Transport)
