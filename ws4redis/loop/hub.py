@@ -11,7 +11,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Protocol
 
 from ws4redis.core.publication import Batch, Publication, frames_of
-from ws4redis.loop.large_channel import DescriptorTable, LargeChannel, overlap
+from ws4redis.loop.large_channel import DescriptorTable, LargeChannel, direct_of, overlap
 from ws4redis.websocket import write_to_all
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ class Hub:
             (last,) = members
             self._members[channel] = last
             large = self._large.pop(channel, None)
+            # for a fan-out that pauses: nothing unlists the last one any more when it changes
             if large is not None and last.direct is not None:
                 large.unlist(last, last.direct)
 
@@ -252,9 +253,9 @@ class Hub:
         return bool(mine[member])
 
     def _give(self, batches: Sequence[Batch], member: Member) -> None:
-        websocket = member.direct
         try:
-            if websocket is None or websocket.outbox is not None or member.echo_filter:
+            websocket = direct_of(member)
+            if websocket is None:
                 member.deliver(batches)
             else:
                 write_to_all((websocket,), frames_of(batches, websocket.encoding))
@@ -286,6 +287,7 @@ class Hub:
         if not ring.usable:
             self._ring = None  # it is kept elsewhere: what it has begun may still read its memory
             self._runtime.spawn(logger.error, "io_uring does not do what it is known for; it is used no more")
+        # looked up first, for each of them may leave the table
         for websocket, result in [(table.websockets[places.start + place], result) for place, result in results]:
             try:
                 websocket.sent(frames, result)

@@ -94,7 +94,7 @@ class LargeChannel:
 
     def list_members(self) -> bool:
         """Must not be called while a fan-out pauses; returns whether a table has anybody."""
-        ready = [each for each in self.unlisted if is_direct(each) and _is_listed(each)]
+        ready = [each for each in self.unlisted if _try_to_list(each)]
         if ready:
             self._add(ready)
         return any(each.websockets for each in self.tables.values())
@@ -149,16 +149,21 @@ def overlap(channels: Iterable[LargeChannel]) -> bool:
     return sum(map(len, every)) > _COST_OF_ASKING * len(set(chain(*every)))
 
 
-def is_direct(member: Member) -> bool:
-    """Whether nothing stands between the hub and its websocket."""
+def direct_of(member: Member) -> WebSocket | None:
+    """The member's websocket, if nothing stands between it and the hub."""
     websocket = member.direct
-    return websocket is not None and websocket.open and websocket.outbox is None and not member.echo_filter
+    if websocket is None or websocket.outbox is not None or member.echo_filter:
+        return None
+    return websocket
 
 
-def _is_listed(member: Member) -> bool:
-    """From now on another thread that publishes for it unlists it; one may have begun just before."""
-    assert member.direct is not None
-    member.direct.listed = True
+def _try_to_list(member: Member) -> bool:
+    """Returns whether the member belongs into a table, until it is unlisted."""
+    websocket = direct_of(member)
+    if websocket is None or not websocket.open:
+        return False
+    websocket.listed = True
+    # from now on another thread that publishes for it unlists it; one may have begun just before
     return not member.echo_filter
 
 
